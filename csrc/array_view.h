@@ -1,0 +1,49 @@
+// What the inspector found out about one array: the only thing that the later stages know of it.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+
+namespace tensorlift {
+
+// NumPy 2 allows 64 dimensions, NumPy 1 allows 32; neither allows more.
+inline constexpr int kMaxDims = 64;
+
+// Can the elements be torch's?
+enum class ElementKind : std::uint8_t {
+  kTwin,         // the same bits mean the same number in `twin`
+  kDatetime,     // 64-bit counts (datetime64, timedelta64): int64 only when asked for
+  kUnsupported,  // object, str, structured, longdouble, ...
+};
+
+struct ElementType {
+  c10::ScalarType twin = c10::ScalarType::Undefined;  // defined for kTwin and kDatetime
+  ElementKind kind = ElementKind::kUnsupported;
+  std::uint8_t itemsize = 0;   // of the twin, in bytes; a power of 2
+  std::uint8_t alignment = 0;  // of the twin, in bytes; a power of 2
+};
+
+// What kind of Python object holds the elements.
+enum class Holder : std::uint8_t {
+  kArray,        // numpy.ndarray, subclasses included
+  kScalar,       // numpy.generic, read as a 0-d array; its memory cannot be shared
+  kMaskedArray,  // numpy.ma.MaskedArray with at least one element masked
+  kOther,        // no array at all: every other field is meaningless
+};
+
+// Borrows `shape` and `strides` from the array. They are valid while the GIL is held and no Python
+// code runs (a GIL release, an allocation of a Python object or a decref may run some): use them
+// up, or copy them, before that.
+struct ArrayView {
+  void* data = nullptr;
+  const std::int64_t* shape = nullptr;    // [ndim]
+  const std::int64_t* strides = nullptr;  // [ndim], in bytes; may be negative, zero or odd
+  int ndim = 0;                           // at most kMaxDims
+  ElementType element;
+  Holder holder = Holder::kOther;
+  bool swapped = false;  // foreign byte order
+  bool writeable = true;
+};
+
+}  // namespace tensorlift

@@ -1,0 +1,39 @@
+#include "build.h"
+
+#include <utility>
+
+namespace tensorlift {
+namespace {
+
+// A tensor without a shape yet, over a storage of `nbytes` at `memory`.
+at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+                       c10::Allocator* allocator, c10::ScalarType dtype) {
+  // Memory that torch did not allocate cannot be resized by torch either.
+  const bool resizable = allocator != nullptr;
+  c10::Storage storage(
+      c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(arena.make<c10::StorageImpl>(
+          c10::StorageImpl::use_byte_size_t(), nbytes, std::move(memory), allocator, resizable)));
+  using TensorImplPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+  return at::Tensor(TensorImplPtr::unsafe_steal_from_new(
+      arena.make<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU),
+                                  c10::scalarTypeToTypeMeta(dtype))));
+}
+
+}  // namespace
+
+at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+                        c10::ScalarType dtype, c10::IntArrayRef shape, c10::IntArrayRef strides) {
+  at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, /*allocator=*/nullptr, dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
+  return tensor;
+}
+
+at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
+                       c10::IntArrayRef shape) {
+  c10::Allocator* allocator = c10::GetAllocator(c10::DeviceType::CPU);
+  at::Tensor tensor = tensor_over(arena, allocator->allocate(nbytes), nbytes, allocator, dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
+  return tensor;
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,29 @@
+// Build: memory with an owner becomes an at::Tensor. The one place where tensors are made.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Allocator.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "impl_arena.h"
+
+namespace tensorlift {
+
+// A CPU tensor over `memory`, which it takes over: what at::for_blob(...).make_tensor() gives, in
+// a third of the time (no dispatcher, no std::function, no second walk over the strides).
+//
+// `nbytes` is the storage's size and `strides` are in elements; the caller has checked both (see
+// plan.cpp; at::from_blob would abort the process on some negative strides). GIL not needed.
+[[nodiscard]] at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+                                      c10::ScalarType dtype, c10::IntArrayRef shape,
+                                      c10::IntArrayRef strides);
+
+// A contiguous CPU tensor over `nbytes` of uninitialised pageable memory, from torch's own
+// allocator, as torch.empty(shape, dtype=dtype) would make it. GIL not needed.
+// Throws c10::Error where the memory is not to be had.
+[[nodiscard]] at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
+                                     c10::IntArrayRef shape);
+
+}  // namespace tensorlift

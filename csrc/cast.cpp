@@ -1,0 +1,84 @@
+#include "cast.h"
+
+#include <c10/util/TypeCast.h>
+#include <c10/util/complex.h>
+
+#include <array>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+namespace tensorlift {
+namespace {
+
+// The dtypes that we read and write, in the order of the table below.
+using CastTypes =
+    std::tuple<bool, std::uint8_t, std::int8_t, std::int16_t, std::uint16_t, std::int32_t,
+               std::uint32_t, std::int64_t, std::uint64_t, c10::Half, c10::BFloat16, float, double,
+               c10::complex<c10::Half>, c10::complex<float>, c10::complex<double>,
+               c10::Float8_e4m3fn, c10::Float8_e5m2, c10::Float8_e4m3fnuz, c10::Float8_e5m2fnuz,
+               c10::Float8_e8m0fnu>;
+constexpr std::size_t kTypeCount = std::tuple_size_v<CastTypes>;
+
+template <std::size_t Index>
+using CastType = std::tuple_element_t<Index, CastTypes>;
+
+// A NumPy bool may hold any byte (uint8 data viewed as bool); read as a C++ bool that is undefined.
+// torch reads it so too (c10::load).
+template <typename T>
+using Stored = std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>;
+
+template <typename T>
+T load(Stored<T> stored) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return stored != 0;
+  } else {
+    return stored;
+  }
+}
+
+template <typename From, typename To>
+void cast_run(const void* source, void* target, std::int64_t count) {
+  const auto* from = static_cast<const Stored<From>*>(source);
+  auto* to = static_cast<To*>(target);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = c10::convert<To, From>(load<From>(from[i]));
+}
+
+using CastRow = std::array<CastFunction, kTypeCount>;
+
+template <typename From, std::size_t... To>
+constexpr CastRow cast_row(std::index_sequence<To...>) {
+  return {&cast_run<From, CastType<To>>...};
+}
+
+template <std::size_t... From>
+constexpr std::array<CastRow, kTypeCount> cast_table(std::index_sequence<From...>) {
+  return {cast_row<CastType<From>>(std::make_index_sequence<kTypeCount>())...};
+}
+
+constexpr auto kCastTable = cast_table(std::make_index_sequence<kTypeCount>());
+
+constexpr int kScalarTypeCount = static_cast<int>(c10::ScalarType::NumOptions) + 1;
+
+// ScalarType to row of the table, -1 for what is not in it.
+template <std::size_t... Index>
+constexpr std::array<std::int8_t, kScalarTypeCount> table_indices(std::index_sequence<Index...>) {
+  std::array<std::int8_t, kScalarTypeCount> indices{};
+  for (auto& index : indices) index = -1;
+  ((indices[static_cast<int>(c10::CppTypeToScalarType<CastType<Index>>::value)] =
+        static_cast<std::int8_t>(Index)),
+   ...);
+  return indices;
+}
+
+constexpr auto kTableIndex = table_indices(std::make_index_sequence<kTypeCount>());
+
+}  // namespace
+
+CastFunction cast_function(c10::ScalarType from, c10::ScalarType to) {
+  const int row = kTableIndex[static_cast<int>(from)];
+  const int column = kTableIndex[static_cast<int>(to)];
+  return row < 0 || column < 0 ? nullptr : kCastTable[row][column];
+}
+
+}  // namespace tensorlift

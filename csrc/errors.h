@@ -1,0 +1,21 @@
+// The exceptions of the core. The seam translates them: TypeError and ValueError to Python's own,
+// InternalError (a bug of ours, never the user's) to a RuntimeError.
+#pragma once
+
+#include <stdexcept>
+
+namespace tensorlift {
+
+struct TypeError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct ValueError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct InternalError : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+}  // namespace tensorlift

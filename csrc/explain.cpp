@@ -1,0 +1,64 @@
+#include "explain.h"
+
+#include <torch/csrc/DynamicTypes.h>
+#include <torch/csrc/utils/tensor_dtypes.h>
+
+#include "inspect.h"
+#include "items.h"
+#include "rejection.h"
+
+namespace tensorlift {
+namespace {
+
+const char* action_text(Action action) {
+  switch (action) {
+    case Action::kShare:
+      return "shared";
+    case Action::kCopy:
+      return "copied";
+    case Action::kReject:
+      return "rejected";
+  }
+  return "unknown";
+}
+
+py::object shape_of(const ArrayView& view) {
+  if (view.holder == Holder::kOther) return py::none();
+  py::tuple shape(static_cast<std::size_t>(view.ndim));
+  for (int d = 0; d < view.ndim; ++d) shape[static_cast<std::size_t>(d)] = py::int_(view.shape[d]);
+  return std::move(shape);
+}
+
+// Why a refused copy would have been needed says more than that it was refused.
+std::string reason_of(const Plan& plan) {
+  const std::string reason = reason_text(plan.reason);
+  return plan.copy_refused ? reason + " and copy=False" : reason;
+}
+
+py::tuple explain_one(std::size_t index, PyObject* item, const ConvertOptions& options) {
+  py::object scalar;
+  const ArrayView view = inspect(item, &scalar);
+  Plan plan;
+  plan_array(view, options, plan);
+  const bool rejected = plan.action == Action::kReject;
+  py::object shape = shape_of(view);
+  py::object dtype_in = view.holder == Holder::kOther ? py::object(py::none())
+                                                      : py::object(py::handle(item).attr("dtype"));
+  py::object dtype_out = rejected ? py::object(py::none()) : py::cast(plan.dtype);
+  py::object message = rejected ? py::object(py::str(rejection_message(index, item, view, plan)))
+                                : py::object(py::none());
+  return py::make_tuple(action_text(plan.action), reason_of(plan), std::move(shape),
+                        std::move(dtype_in), std::move(dtype_out), rejected ? 0 : plan.nbytes,
+                        std::move(message));
+}
+
+}  // namespace
+
+py::list explain(py::handle arrays, const ConvertOptions& options) {
+  const Items items(arrays);
+  py::list answers;
+  for (std::size_t i = 0; i < items.size(); ++i) answers.append(explain_one(i, items[i], options));
+  return answers;
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,139 @@
+#include "from_numpy.h"
+
+#include <torch/csrc/autograd/python_variable.h>
+
+#include <string>
+#include <utility>
+
+#include "build.h"
+#include "gather.h"
+#include "gc_pause.h"
+#include "inspect.h"
+#include "items.h"
+#include "owner.h"
+#include "rejection.h"
+
+namespace tensorlift {
+namespace {
+
+// Below this the GIL stays held: giving it away can cost a whole switch interval (5 ms) when
+// another thread wants it, and 64 KiB are copied in 10 us.
+constexpr std::size_t kReleaseGilBytes = 64 << 10;
+
+// How far ahead to load array headers; found by measuring a million arrays.
+constexpr std::size_t kPrefetchDistance = 8;
+
+// What the user is told about once per call, however many arrays it concerns.
+struct Notes {
+  std::size_t shared_readonly = 0;
+  std::size_t first_readonly = 0;
+  bool discarded_imaginary = false;
+};
+
+void warn(const std::string& message) {
+  // Level 2: the caller of the Python function that called us.
+  if (PyErr_WarnEx(PyExc_UserWarning, message.c_str(), 2) < 0) throw py::error_already_set();
+}
+
+// torch's own words first, so that filters written for torch.from_numpy match.
+void emit(const Notes& notes) {
+  if (notes.shared_readonly > 0) {
+    std::string message =
+        "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
+        "This means writing to this tensor will result in undefined behavior. You may want to copy "
+        "the array to protect its data or make it writable before converting it to a tensor. "
+        "(arrays[" +
+        std::to_string(notes.first_readonly) + "]";
+    if (notes.shared_readonly > 1) {
+      message += " and " + std::to_string(notes.shared_readonly - 1) + " more";
+    }
+    warn(message + "; see the option readonly=)");
+  }
+  if (notes.discarded_imaginary) {
+    warn("Casting complex values to real discards the imaginary part");
+  }
+}
+
+void take_notes(Notes& notes, std::size_t index, const ArrayView& view, const Plan& plan,
+                ReadonlyPolicy readonly) {
+  if (plan.action == Action::kShare) {
+    if (!view.writeable && readonly == ReadonlyPolicy::kWarn) {
+      if (notes.shared_readonly++ == 0) notes.first_readonly = index;
+    }
+  } else {
+    notes.discarded_imaginary |= c10::isComplexType(view.element.twin) &&
+                                 !c10::isComplexType(plan.dtype) && plan.dtype != c10::kBool;
+  }
+}
+
+// A list with `size` empty places, hidden from the garbage collector until it has no more of them.
+class HiddenList {
+ public:
+  explicit HiddenList(std::size_t size)
+      : list_(py::reinterpret_steal<py::list>(PyList_New(static_cast<Py_ssize_t>(size)))) {
+    if (!list_) throw py::error_already_set();
+    PyObject_GC_UnTrack(list_.ptr());
+  }
+  void set(std::size_t index, at::Tensor&& tensor) {
+    PyObject* wrapped = THPVariable_Wrap(std::move(tensor));
+    if (wrapped == nullptr) throw py::error_already_set();
+    PyList_SET_ITEM(list_.ptr(), static_cast<Py_ssize_t>(index), wrapped);
+  }
+  py::list reveal() && {
+    PyObject_GC_Track(list_.ptr());
+    return std::move(list_);
+  }
+
+ private:
+  py::list list_;
+};
+
+void run(const GatherJobs& jobs, std::optional<int> threads) {
+  if (jobs.nbytes() < kReleaseGilBytes) return jobs.run(threads);
+  const py::gil_scoped_release release;
+  jobs.run(threads);
+}
+
+// Builds every tensor; those that need a copy are still empty, and `jobs` says what goes into them.
+void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, GatherJobs& jobs,
+               std::vector<py::object>& scalars, Notes& notes) {
+  const GcPause no_finalizers;
+  ImplArena arena(items.size());
+  Plan plan;
+  py::object scalar;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    items.prefetch(i + kPrefetchDistance);
+    const ArrayView view = inspect(items[i], &scalar);
+    plan_array(view, options, plan);
+    if (plan.action == Action::kReject) throw_rejection(i, items[i], view, plan);
+    take_notes(notes, i, view, plan, options.readonly);
+
+    const c10::IntArrayRef shape(view.shape, static_cast<std::size_t>(view.ndim));
+    at::Tensor tensor;
+    if (plan.action == Action::kShare) {
+      tensor = build_shared(arena, own(items.take(i), view.data), plan.nbytes, plan.dtype, shape,
+                            {plan.strides, shape.size()});
+    } else {
+      tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
+      jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
+      if (scalar) scalars.push_back(std::exchange(scalar, py::object()));
+    }
+    tensors.set(i, std::move(tensor));
+  }
+}
+
+}  // namespace
+
+py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optional<int> threads) {
+  Items items(arrays);
+  HiddenList tensors(items.size());
+  GatherJobs jobs;
+  std::vector<py::object> scalars;  // arrays that inspect() made, alive until they have been copied
+  Notes notes;
+  build_all(items, options, tensors, jobs, scalars, notes);
+  if (!jobs.empty()) run(jobs, threads);
+  emit(notes);
+  return std::move(tensors).reveal();
+}
+
+}  // namespace tensorlift

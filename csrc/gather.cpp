@@ -1,0 +1,156 @@
+#include "gather.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cast.h"
+#include "errors.h"
+#include "rearrange.h"
+#include "workers.h"
+
+namespace tensorlift {
+namespace {
+
+// One piece of work: large enough to hide the ~5 us that it takes to wake a thread.
+constexpr std::size_t kPieceBytes = 256 << 10;
+
+// Numbers on their way from a rearranging step to a casting one stay in the first-level cache.
+constexpr std::size_t kBlockBytes = 8 << 10;
+
+Swap swap_of(c10::ScalarType type, bool swapped) {
+  if (!swapped) return Swap::kNone;
+  return c10::isComplexType(type) ? Swap::kHalves : Swap::kWhole;
+}
+
+}  // namespace
+
+// Walks over one job's elements in C order, from any element on, and writes them contiguously.
+class GatherJobs::Reader {
+ public:
+  Reader(const Job& job, const Dim* dims, std::int64_t first_element)
+      : dims_(dims),
+        ndim_(job.ndim),
+        itemsize_(static_cast<std::int64_t>(c10::elementSize(job.from))),
+        rearrange_(rearrange_function(static_cast<int>(itemsize_), swap_of(job.from, job.swapped))),
+        position_(job.source) {
+    for (int d = ndim_ - 1; d >= 0; --d) {
+      index_[d] = first_element % dims_[d].size;
+      first_element /= dims_[d].size;
+      position_ += index_[d] * dims_[d].stride;
+    }
+  }
+
+  // Contiguous data can be read where it lies.
+  [[nodiscard]] bool is_contiguous() const { return ndim_ == 1 && dims_[0].stride == itemsize_; }
+  [[nodiscard]] const char* position() const { return position_; }
+
+  void read(char* target, std::int64_t count) {
+    const Dim& inner = dims_[ndim_ - 1];
+    std::int64_t& column = index_[ndim_ - 1];
+    while (count > 0) {
+      const std::int64_t run = std::min(count, inner.size - column);
+      rearrange_(position_, inner.stride, target, run);
+      target += run * itemsize_;
+      count -= run;
+      column += run;
+      position_ += run * inner.stride;
+      if (column == inner.size) next_row();
+    }
+  }
+
+ private:
+  void next_row() {
+    for (int d = ndim_ - 1;; --d) {
+      position_ -= index_[d] * dims_[d].stride;
+      index_[d] = 0;
+      if (d == 0) return;  // the end, or the only dimension
+      position_ += dims_[d - 1].stride;
+      if (++index_[d - 1] < dims_[d - 1].size) return;
+    }
+  }
+
+  const Dim* dims_;
+  int ndim_;
+  std::int64_t itemsize_;
+  RearrangeFunction rearrange_;
+  const char* position_;
+  std::int64_t index_[kMaxDims];  // only the first ndim_ are set
+};
+
+void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot) {
+  if (numel == 0) return;
+  const std::size_t first_dim = dims_.size();
+  for (int d = 0; d < view.ndim; ++d) {
+    const Dim dim{view.shape[d], view.strides[d]};
+    if (dim.size == 1) continue;
+    const bool has_outer = dims_.size() > first_dim;
+    if (has_outer && dims_.back().stride == dim.size * dim.stride) {
+      dims_.back() = {dims_.back().size * dim.size, dim.stride};
+    } else {
+      dims_.push_back(dim);
+    }
+  }
+  const c10::ScalarType from = view.element.twin;
+  const std::size_t widest = std::max(c10::elementSize(from), c10::elementSize(dtype));
+  if (dims_.size() == first_dim) {  // a single element
+    dims_.push_back({1, static_cast<std::int64_t>(c10::elementSize(from))});
+  }
+  jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot), numel, first_dim,
+                   static_cast<std::uint8_t>(dims_.size() - first_dim), view.swapped, from, dtype});
+  end_bytes_.push_back(nbytes() + static_cast<std::size_t>(numel) * widest);
+}
+
+void GatherJobs::run(std::optional<int> threads) const {
+  const std::size_t total = nbytes();
+  const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
+  auto copy_piece = [this, total](std::int64_t piece) noexcept {
+    const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBytes;
+    copy_bytes(begin, std::min(begin + kPieceBytes, total));
+  };
+  if (pieces == 1) return copy_piece(0);
+  run_pieces(pieces, threads ? *threads : default_threads(), PieceBody(copy_piece));
+}
+
+// Copies the elements whose share of nbytes() begins in [begin, end).
+void GatherJobs::copy_bytes(std::size_t begin, std::size_t end) const {
+  auto job = static_cast<std::size_t>(
+      std::upper_bound(end_bytes_.begin(), end_bytes_.end(), begin) - end_bytes_.begin());
+  for (; job < jobs_.size(); ++job) {
+    const std::size_t job_begin = job == 0 ? 0 : end_bytes_[job - 1];
+    if (job_begin >= end) return;
+    const std::size_t widest =
+        (end_bytes_[job] - job_begin) / static_cast<std::size_t>(jobs_[job].numel);
+    const auto element_at = [&](std::size_t byte) {
+      const std::size_t inside = byte > job_begin ? byte - job_begin : 0;
+      return std::min(static_cast<std::int64_t>((inside + widest - 1) / widest), jobs_[job].numel);
+    };
+    copy_elements(jobs_[job], element_at(begin), element_at(end));
+  }
+}
+
+void GatherJobs::copy_elements(const Job& job, std::int64_t begin, std::int64_t end) const {
+  if (begin >= end) return;
+  Reader reader(job, dims_.data() + job.first_dim, begin);
+  const auto from_size = static_cast<std::int64_t>(c10::elementSize(job.from));
+  const auto to_size = static_cast<std::int64_t>(c10::elementSize(job.to));
+  char* target = job.slot + begin * to_size;
+  if (job.from == job.to) return reader.read(target, end - begin);
+
+  const CastFunction cast = cast_function(job.from, job.to);
+  const auto misaligned =
+      reinterpret_cast<std::uintptr_t>(reader.position()) % static_cast<std::size_t>(from_size);
+  if (reader.is_contiguous() && !job.swapped && misaligned == 0) {
+    return cast(reader.position(), target, end - begin);
+  }
+  alignas(64) char block[kBlockBytes];
+  const std::int64_t block_items = static_cast<std::int64_t>(kBlockBytes) / from_size;
+  while (begin < end) {
+    const std::int64_t count = std::min(block_items, end - begin);
+    reader.read(block, count);
+    cast(block, target, count);
+    target += count * to_size;
+    begin += count;
+  }
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,116 @@
+// ImplArena: where the C++ halves of a list's tensors lie: a few allocations for the whole list.
+#pragma once
+
+#include <c10/core/StorageImpl.h>
+#include <c10/core/TensorImpl.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+namespace tensorlift {
+
+// A tensor is a StorageImpl and a TensorImpl, each allocated on its own and freed on its own,
+// whenever and on whatever thread its last reference goes. With a thousand tensors at once malloc
+// and free were a third of the instructions of making them and the largest part of what is ours to
+// save. Here chunks for up to 32 tensors are allocated; the last object to die frees its chunk.
+//
+// A tensor that outlives its neighbours keeps their chunk: at most 12 KiB. (The arrays' memory has
+// nothing to do with it: each storage lets go of its own.)
+//
+// The arena itself is used by one thread and may die before the objects in it.
+class ImplArena {
+ public:
+  // `tensors`: how many are to be made; so that a short list takes a short chunk.
+  explicit ImplArena(std::size_t tensors) : expected_(tensors) {}
+  ~ImplArena() { close_chunk(); }
+  ImplArena(const ImplArena&) = delete;
+  ImplArena& operator=(const ImplArena&) = delete;
+
+  // Impl is c10::StorageImpl or c10::TensorImpl; the result behaves as one made by `new`: the
+  // virtual destructor finds the right operator delete.
+  template <typename Impl, typename... Arguments>
+  [[nodiscard]] Impl* make(Arguments&&... arguments) {
+    return new (*this) Placed<Impl>(std::forward<Arguments>(arguments)...);
+  }
+
+ private:
+  static constexpr std::size_t kMaxTensorsPerChunk = 32;
+  static constexpr std::size_t kAlignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+  struct alignas(kAlignment) Chunk {
+    std::atomic<std::int64_t> live;  // objects not freed yet; kOpen more while the arena fills it
+  };
+  // In front of every object.
+  struct alignas(kAlignment) Header {
+    Chunk* chunk;
+  };
+
+  template <typename Impl>
+  struct Placed final : Impl {
+    using Impl::Impl;
+    static void* operator new(std::size_t, ImplArena& arena) {
+      static_assert(alignof(Placed) <= kAlignment);
+      return arena.allocate(kPlaceBytes<Placed>);
+    }
+    static void operator delete(void* object, ImplArena&) noexcept { deallocate(object); }
+    static void operator delete(void* object) noexcept { deallocate(object); }
+  };
+
+  // What an object takes up, its header included.
+  template <typename Object>
+  static constexpr std::size_t kPlaceBytes =
+      sizeof(Header) + (sizeof(Object) + kAlignment - 1) / kAlignment * kAlignment;
+  static constexpr std::size_t kBytesPerTensor =
+      kPlaceBytes<c10::StorageImpl> + kPlaceBytes<c10::TensorImpl>;
+  static_assert(kMaxTensorsPerChunk * kBytesPerTensor <= 12 << 10, "as promised above");
+
+  static constexpr std::int64_t kOpen = std::int64_t{1} << 32;
+
+  void* allocate(std::size_t place_bytes) {
+    if (static_cast<std::size_t>(end_ - next_) < place_bytes) open_chunk();
+    auto* header = new (next_) Header{chunk_};
+    next_ += place_bytes;
+    ++used_;
+    return header + 1;
+  }
+
+  static void deallocate(void* object) noexcept {
+    let_go((static_cast<Header*>(object) - 1)->chunk, 1);
+  }
+
+  static void let_go(Chunk* chunk, std::int64_t references) noexcept {
+    if (chunk->live.fetch_sub(references, std::memory_order_acq_rel) == references) {
+      ::operator delete(chunk);
+    }
+  }
+
+  void open_chunk() {
+    close_chunk();
+    const std::size_t tensors = std::clamp<std::size_t>(expected_, 1, kMaxTensorsPerChunk);
+    expected_ -= std::min(expected_, tensors);
+    const std::size_t bytes = sizeof(Chunk) + tensors * kBytesPerTensor;
+    void* memory = ::operator new(bytes);
+    chunk_ = new (memory) Chunk{kOpen};
+    next_ = reinterpret_cast<char*>(chunk_ + 1);
+    end_ = static_cast<char*>(memory) + bytes;
+  }
+
+  void close_chunk() noexcept {
+    if (chunk_ != nullptr) let_go(chunk_, kOpen - used_);
+    chunk_ = nullptr;
+    next_ = end_ = nullptr;
+    used_ = 0;
+  }
+
+  std::size_t expected_;
+  Chunk* chunk_ = nullptr;
+  char* next_ = nullptr;
+  char* end_ = nullptr;
+  std::int64_t used_ = 0;  // objects placed in chunk_
+};
+
+}  // namespace tensorlift

@@ -1,0 +1,70 @@
+#include "options.h"
+
+#include <torch/csrc/Dtype.h>
+
+#include <limits>
+#include <string>
+
+#include "cast.h"
+#include "errors.h"
+
+namespace tensorlift {
+namespace {
+
+std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
+
+std::optional<c10::ScalarType> parse_dtype(py::handle dtype) {
+  if (dtype.is_none()) return std::nullopt;
+  if (!THPDtype_Check(dtype.ptr())) {
+    throw TypeError("dtype: expected a torch.dtype or None, got " + repr_of(dtype) +
+                    ". Pass for instance torch.float32.");
+  }
+  const auto type = reinterpret_cast<THPDtype*>(dtype.ptr())->scalar_type;
+  if (!is_castable(type)) {
+    throw TypeError("dtype: expected a dtype of plain numbers, got " + repr_of(dtype) +
+                    ". Convert to one of those, then use Tensor.to().");
+  }
+  return type;
+}
+
+CopyPolicy parse_copy(py::handle copy) {
+  if (copy.is_none()) return CopyPolicy::kIfNeeded;
+  if (copy.ptr() == Py_True) return CopyPolicy::kAlways;
+  if (copy.ptr() == Py_False) return CopyPolicy::kNever;
+  throw TypeError("copy: expected True, False or None, got " + repr_of(copy) + ".");
+}
+
+ReadonlyPolicy parse_readonly(py::handle readonly) {
+  constexpr const char* kExpected =
+      "readonly: expected \"warn\", \"share\", \"copy\" or \"error\", got ";
+  if (!PyUnicode_Check(readonly.ptr())) throw TypeError(kExpected + repr_of(readonly) + ".");
+  const auto is = [readonly](const char* word) {
+    return PyUnicode_CompareWithASCIIString(readonly.ptr(), word) == 0;
+  };
+  if (is("warn")) return ReadonlyPolicy::kWarn;
+  if (is("share")) return ReadonlyPolicy::kShare;
+  if (is("copy")) return ReadonlyPolicy::kCopy;
+  if (is("error")) return ReadonlyPolicy::kError;
+  throw ValueError(kExpected + repr_of(readonly) + ".");
+}
+
+}  // namespace
+
+ConvertOptions parse_convert_options(py::handle dtype, py::handle copy, py::handle readonly) {
+  return {parse_dtype(dtype), parse_copy(copy), parse_readonly(readonly)};
+}
+
+std::optional<int> parse_threads(py::handle threads) {
+  if (threads.is_none()) return std::nullopt;
+  if (!PyIndex_Check(threads.ptr()) || PyBool_Check(threads.ptr())) {
+    throw TypeError("threads: expected a positive int or None, got " + repr_of(threads) + ".");
+  }
+  const Py_ssize_t count = PyNumber_AsSsize_t(threads.ptr(), nullptr);  // clips
+  if (count == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (count < 1 || count > std::numeric_limits<int>::max()) {
+    throw ValueError("threads: expected a positive int or None, got " + repr_of(threads) + ".");
+  }
+  return static_cast<int>(count);
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,173 @@
+#include "plan.h"
+
+#include <bit>
+#include <limits>
+
+namespace tensorlift {
+namespace {
+
+bool has_elements(const ArrayView& view) {
+  bool empty = false;
+  for (int d = 0; d < view.ndim; ++d) empty |= view.shape[d] == 0;
+  return !empty;
+}
+
+bool is_aligned(const ArrayView& view) {
+  const auto address = reinterpret_cast<std::uintptr_t>(view.data);
+  return (address & (view.element.alignment - 1U)) == 0;
+}
+
+// Translates byte strides to element strides, and checks that torch can express them.
+//
+// The stride of a dimension of size 1, and every stride of an empty array, moves nothing: such a
+// stride is kept where torch could have it (torch.from_numpy keeps it) and else replaced by that of
+// a contiguous layout, so that it never forces a copy.
+//
+// Returns kShareable, kNegativeStride, kOddStride or kStrideOverflow.
+Reason share_strides(const ArrayView& view, Plan& plan) {
+  const std::int64_t itemsize = view.element.itemsize;
+  const int shift = std::countr_zero(view.element.itemsize);
+  const std::int64_t odd_bits = itemsize - 1;
+  std::int64_t last_element = 0;  // distance of the farthest element from the first, in elements
+  std::int64_t contiguous = 1;    // the stride that a contiguous dimension d would have
+  bool overflow = false;
+  for (int d = view.ndim - 1; d >= 0; --d) {
+    const std::int64_t size = view.shape[d];
+    const std::int64_t byte_stride = view.strides[d];
+    std::int64_t stride = byte_stride >> shift;
+    if (byte_stride < 0 || (byte_stride & odd_bits) != 0) [[unlikely]] {
+      if (size > 1 && has_elements(view)) {
+        return byte_stride < 0 ? Reason::kNegativeStride : Reason::kOddStride;
+      }
+      stride = contiguous;
+    }
+    plan.strides[d] = stride;
+    std::int64_t reach = 0;
+    overflow |= __builtin_mul_overflow(size - 1, stride, &reach);
+    overflow |= __builtin_add_overflow(last_element, reach, &last_element);
+    if (__builtin_mul_overflow(stride, size > 1 ? size : 1, &contiguous)) contiguous = 1;
+  }
+  std::int64_t nbytes = 0;
+  overflow |= __builtin_mul_overflow(last_element + 1, itemsize, &nbytes);
+  overflow |= last_element == std::numeric_limits<std::int64_t>::max();
+  if (!has_elements(view)) {
+    plan.nbytes = 0;
+    return Reason::kShareable;
+  }
+  plan.nbytes = static_cast<std::size_t>(nbytes);
+  return overflow ? Reason::kStrideOverflow : Reason::kShareable;
+}
+
+// Why the elements cannot stay where they are, or kShareable.
+Reason layout_reason(const ArrayView& view, Plan& plan) {
+  if (view.holder == Holder::kScalar) return Reason::kScalar;
+  if (view.swapped) return Reason::kByteOrder;
+  const Reason strides = share_strides(view, plan);
+  if (strides != Reason::kShareable) return strides;
+  if (plan.nbytes != 0 && !is_aligned(view)) return Reason::kMisaligned;
+  return Reason::kShareable;
+}
+
+Reason copy_reason(const ArrayView& view, const ConvertOptions& options, Plan& plan) {
+  const Reason layout = layout_reason(view, plan);
+  if (layout != Reason::kShareable) return layout;
+  if (plan.dtype != view.element.twin) return Reason::kCast;
+  if (!view.writeable && options.readonly == ReadonlyPolicy::kCopy) return Reason::kReadonlyCopy;
+  if (options.copy == CopyPolicy::kAlways) return Reason::kCopyRequested;
+  return Reason::kShareable;
+}
+
+void reject(Plan& plan, Reason reason) {
+  plan.action = Action::kReject;
+  plan.reason = reason;
+  plan.copy_refused = false;
+  plan.dtype = c10::ScalarType::Undefined;
+}
+
+// The contiguous result's size; false where it does not fit 64 bits.
+bool size_of_copy(const ArrayView& view, Plan& plan) {
+  plan.numel = 1;
+  plan.nbytes = 0;
+  if (!has_elements(view)) {
+    plan.numel = 0;
+    return true;
+  }
+  for (int d = 0; d < view.ndim; ++d) {
+    if (__builtin_mul_overflow(plan.numel, view.shape[d], &plan.numel)) return false;
+  }
+  std::int64_t nbytes = 0;
+  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(plan.dtype));
+  if (__builtin_mul_overflow(plan.numel, itemsize, &nbytes)) return false;
+  plan.nbytes = static_cast<std::size_t>(nbytes);
+  return true;
+}
+
+// Why there is no tensor for these elements, or kShareable.
+Reason element_reason(const ArrayView& view, const ConvertOptions& options) {
+  if (view.holder == Holder::kOther) return Reason::kNotAnArray;
+  if (view.element.kind == ElementKind::kUnsupported) return Reason::kUnsupportedDtype;
+  if (view.holder == Holder::kMaskedArray) return Reason::kMasked;
+  if (view.element.kind == ElementKind::kDatetime && options.dtype != c10::kLong) {
+    return Reason::kDatetime;
+  }
+  return Reason::kShareable;
+}
+
+}  // namespace
+
+void plan_array(const ArrayView& view, const ConvertOptions& options, Plan& plan) {
+  const Reason element = element_reason(view, options);
+  if (element != Reason::kShareable) return reject(plan, element);
+  plan.dtype = options.dtype.value_or(view.element.twin);
+  plan.copy_refused = false;
+  plan.reason = copy_reason(view, options, plan);
+  if (plan.reason == Reason::kStrideOverflow) return reject(plan, plan.reason);
+  if (plan.reason == Reason::kShareable) {
+    plan.action = Action::kShare;
+    if (!view.writeable && options.readonly == ReadonlyPolicy::kError) {
+      reject(plan, Reason::kReadonlyRefused);
+    }
+    return;
+  }
+  if (!size_of_copy(view, plan)) return reject(plan, Reason::kStrideOverflow);
+  plan.copy_refused = options.copy == CopyPolicy::kNever;
+  plan.action = plan.copy_refused ? Action::kReject : Action::kCopy;
+}
+
+const char* reason_text(Reason reason) {
+  switch (reason) {
+    case Reason::kShareable:
+      return "same memory";
+    case Reason::kScalar:
+      return "NumPy scalar";
+    case Reason::kByteOrder:
+      return "foreign byte order";
+    case Reason::kNegativeStride:
+      return "negative stride";
+    case Reason::kOddStride:
+      return "stride is no multiple of the itemsize";
+    case Reason::kMisaligned:
+      return "misaligned data";
+    case Reason::kCast:
+      return "cast";
+    case Reason::kReadonlyCopy:
+      return "read-only and readonly=\"copy\"";
+    case Reason::kCopyRequested:
+      return "copy=True";
+    case Reason::kNotAnArray:
+      return "not an array";
+    case Reason::kUnsupportedDtype:
+      return "dtype without a torch counterpart";
+    case Reason::kDatetime:
+      return "datetime without dtype=torch.int64";
+    case Reason::kMasked:
+      return "masked values";
+    case Reason::kReadonlyRefused:
+      return "read-only and readonly=\"error\"";
+    case Reason::kStrideOverflow:
+      return "strides overflow 64 bits";
+  }
+  return "unknown";
+}
+
+}  // namespace tensorlift

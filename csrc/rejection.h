@@ -1,0 +1,25 @@
+// Rejection: why an array cannot be converted, in words that say what to do about it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "array_view.h"
+#include "plan.h"
+#include "python_api.h"
+
+namespace tensorlift {
+
+// Is the item of the wrong kind (TypeError), or is its value or layout not allowed (ValueError)?
+[[nodiscard]] bool is_type_error(const Plan& plan);
+
+// "arrays[3]: expected ..., got .... Remedy." for a plan whose action is kReject. GIL held; asks
+// the item's dtype for its name, so it may run Python code.
+[[nodiscard]] std::string rejection_message(std::size_t index, PyObject* item,
+                                            const ArrayView& view, const Plan& plan);
+
+// Throws the above as TypeError or ValueError.
+[[noreturn]] void throw_rejection(std::size_t index, PyObject* item, const ArrayView& view,
+                                  const Plan& plan);
+
+}  // namespace tensorlift

@@ -1,0 +1,17 @@
+"""Lists of NumPy arrays to PyTorch tensors: zero-copy where possible, one fused pass where not."""
+
+from pathlib import Path
+
+from . import _build_check
+
+_build_check.load_native(__name__, Path(__file__).parent)
+
+from importlib.metadata import version  # noqa: E402
+
+from . import reference  # noqa: E402
+from ._convert import explain, from_numpy  # noqa: E402
+from ._explanation import Entry, Explanation  # noqa: E402
+
+__version__ = version("tensorlift")
+
+__all__ = ["Entry", "Explanation", "__version__", "explain", "from_numpy", "reference"]

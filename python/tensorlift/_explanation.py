@@ -1,0 +1,172 @@
+"""What `explain` returns: one entry per array, and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from ._text import format_bytes, format_table
+from ._typing import Action
+
+# A longer list is summarised by reason when it is printed.
+_MAX_ROWS = 20
+_MAX_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What becomes of one array.
+
+    Attributes:
+        index: its position in the list.
+        action: "shared", "copied" or "rejected".
+        reason: why.
+        shape: the array's shape; None for what is no array.
+        dtype_in: the array's dtype; None for what is no array.
+        dtype_out: the tensor's dtype; None where there would be no tensor.
+        nbytes: bytes of memory that the tensor's storage spans (shared) or that are written for it
+            (copied).
+        error: the message that `from_numpy` would raise; None where it would not.
+    """
+
+    index: int
+    action: Action
+    reason: str
+    shape: tuple[int, ...] | None
+    dtype_in: np.dtype[Any] | None
+    dtype_out: torch.dtype | None
+    nbytes: int
+    error: str | None = field(default=None, compare=False)
+
+
+def _dtypes(entry: Entry) -> str:
+    """`float32`, or `int32 -> float32` where the tensor's dtype has another name."""
+    if entry.dtype_in is None:
+        return ""
+    name_in = str(entry.dtype_in)
+    if entry.dtype_out is None:
+        return name_in
+    name_out = str(entry.dtype_out).removeprefix("torch.")
+    return name_in if name_in == name_out else f"{name_in} -> {name_out}"
+
+
+def _shape(entry: Entry) -> str:
+    return "" if entry.shape is None else str(entry.shape)
+
+
+class Explanation(Sequence[Entry]):
+    """The entries of one list, in order. `str()` gives a table, summarised where the list is long."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = tuple(entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Explanation: ...
+    def __getitem__(self, index: int | slice) -> Entry | Explanation:
+        if isinstance(index, slice):
+            return Explanation(self._entries[index])
+        return self._entries[index]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Explanation) and self._entries == other._entries
+
+    def __hash__(self) -> int:
+        return hash(self._entries)
+
+    @property
+    def shared(self) -> int:
+        """How many arrays are shared."""
+        return self._count("shared")
+
+    @property
+    def copied(self) -> int:
+        """How many arrays are copied."""
+        return self._count("copied")
+
+    @property
+    def rejected(self) -> int:
+        """How many arrays `from_numpy` would refuse."""
+        return self._count("rejected")
+
+    @property
+    def nbytes_shared(self) -> int:
+        """Bytes of memory that the shared tensors span."""
+        return self._nbytes("shared")
+
+    @property
+    def nbytes_copied(self) -> int:
+        """Bytes that are written for the copied tensors."""
+        return self._nbytes("copied")
+
+    def _count(self, action: Action) -> int:
+        return sum(entry.action == action for entry in self._entries)
+
+    def _nbytes(self, action: Action) -> int:
+        return sum(entry.nbytes for entry in self._entries if entry.action == action)
+
+    def _headline(self) -> str:
+        arrays = f"{len(self)} array" + ("" if len(self) == 1 else "s")
+        parts = []
+        if self.shared:
+            parts.append(f"{self.shared} shared ({format_bytes(self.nbytes_shared)})")
+        if self.copied:
+            parts.append(f"{self.copied} copied ({format_bytes(self.nbytes_copied)})")
+        if self.rejected:
+            parts.append(f"{self.rejected} rejected")
+        return f"{arrays}: {', '.join(parts)}" if parts else arrays
+
+    def _rows(self) -> str:
+        header = ("index", "shape", "dtype", "action", "reason", "bytes")
+        rows = [
+            (
+                str(e.index),
+                _shape(e),
+                _dtypes(e),
+                e.action,
+                e.reason,
+                "" if e.action == "rejected" else format_bytes(e.nbytes),
+            )
+            for e in self._entries
+        ]
+        return format_table(header, rows, right=("index", "bytes"))
+
+    def _summary(self) -> str:
+        groups: dict[tuple[Action, str], list[Entry]] = {}
+        for entry in self._entries:
+            groups.setdefault((entry.action, entry.reason), []).append(entry)
+        header = ("action", "reason", "arrays", "bytes", "first", "its shape", "its dtype")
+        rows = [
+            (
+                action,
+                reason,
+                str(len(entries)),
+                "" if action == "rejected" else format_bytes(sum(e.nbytes for e in entries)),
+                str(entries[0].index),
+                _shape(entries[0]),
+                _dtypes(entries[0]),
+            )
+            for (action, reason), entries in sorted(groups.items(), key=lambda g: -len(g[1]))
+        ]
+        return format_table(header, rows, right=("arrays", "bytes", "first"))
+
+    def __str__(self) -> str:
+        lines = [self._headline()]
+        if self._entries:
+            lines.append(self._rows() if len(self) <= _MAX_ROWS else self._summary())
+        errors = [entry.error for entry in self._entries if entry.error is not None]
+        lines += errors[:_MAX_ERRORS]
+        if len(errors) > _MAX_ERRORS:
+            lines.append(f"... and {len(errors) - _MAX_ERRORS} more like these")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {self._headline()}>"

@@ -1,0 +1,262 @@
+"""The same functions in NumPy and torch alone: slow, short, and plain enough to be obviously right.
+
+Every public function of the package agrees with its twin here, in values, dtypes, shapes, strides,
+sharing, warnings and types of errors; the tests hold them to it. Use it to check a suspicion, or
+where nothing can be compiled.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ._explanation import Entry, Explanation
+from ._typing import Arrays, Readonly
+
+__all__ = ["explain", "from_numpy"]
+
+# (kind, itemsize) of NumPy's dtypes; not its type numbers, which depend on the platform.
+_TWINS = {
+    ("b", 1): torch.bool,
+    ("i", 1): torch.int8,
+    ("i", 2): torch.int16,
+    ("i", 4): torch.int32,
+    ("i", 8): torch.int64,
+    ("u", 1): torch.uint8,
+    ("u", 2): torch.uint16,
+    ("u", 4): torch.uint32,
+    ("u", 8): torch.uint64,
+    ("f", 2): torch.float16,
+    ("f", 4): torch.float32,
+    ("f", 8): torch.float64,
+    ("c", 8): torch.complex64,
+    ("c", 16): torch.complex128,
+}
+_ML_DTYPES_TWINS = {
+    name: getattr(torch, name)
+    for name in (
+        "bfloat16",
+        "complex32",
+        "float8_e4m3fn",
+        "float8_e4m3fnuz",
+        "float8_e5m2",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+    )
+}
+_CASTABLE = frozenset(_TWINS.values()) | frozenset(_ML_DTYPES_TWINS.values())
+
+_READONLY_WARNING = (
+    "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
+    "This means writing to this tensor will result in undefined behavior. You may want to copy "
+    "the array to protect its data or make it writable before converting it to a tensor."
+)
+
+
+def from_numpy(
+    arrays: Arrays,
+    /,
+    *,
+    dtype: torch.dtype | None = None,
+    copy: bool | None = None,
+    readonly: Readonly = "warn",
+    threads: int | None = None,
+) -> list[torch.Tensor]:
+    """What :func:`tensorlift.from_numpy` does, one array after another; `threads` is ignored."""
+    _check_options(dtype, copy, readonly)
+    if threads is not None:
+        if isinstance(threads, bool) or operator.index(threads) != threads:
+            raise TypeError(f"threads: expected a positive int or None, got {threads!r}.")
+        if threads < 1:
+            raise ValueError(f"threads: expected a positive int or None, got {threads!r}.")
+    tensors = []
+    warn_readonly = warn_complex = False
+    for index, item in enumerate(_as_list(arrays)):
+        entry = _plan(index, item, dtype, copy, readonly)
+        if entry.action == "rejected":
+            raise _error_type(entry)(entry.error)
+        array = _plain(item)
+        tensor = _share(array) if entry.action == "shared" else _copy(array)
+        if entry.action == "shared":
+            warn_readonly |= not array.flags.writeable and readonly == "warn"
+        elif dtype is not None and dtype != tensor.dtype:
+            warn_complex |= tensor.is_complex() and not (dtype.is_complex or dtype == torch.bool)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's, once per process; ours follow below
+                tensor = tensor.to(dtype)
+        tensors.append(tensor)
+    if warn_readonly:
+        warnings.warn(_READONLY_WARNING, UserWarning, stacklevel=2)
+    if warn_complex:
+        message = "Casting complex values to real discards the imaginary part"
+        warnings.warn(message, UserWarning, stacklevel=2)
+    return tensors
+
+
+def explain(
+    arrays: Arrays,
+    /,
+    *,
+    dtype: torch.dtype | None = None,
+    copy: bool | None = None,
+    readonly: Readonly = "warn",
+) -> Explanation:
+    """What :func:`tensorlift.explain` says."""
+    _check_options(dtype, copy, readonly)
+    return Explanation(
+        _plan(index, item, dtype, copy, readonly) for index, item in enumerate(_as_list(arrays))
+    )
+
+
+def _check_options(dtype: object, copy: object, readonly: object) -> None:
+    if dtype is not None and (not isinstance(dtype, torch.dtype) or dtype not in _CASTABLE):
+        raise TypeError(f"dtype: expected a torch.dtype of plain numbers or None, got {dtype!r}.")
+    if not (copy is None or copy is True or copy is False):
+        raise TypeError(f"copy: expected True, False or None, got {copy!r}.")
+    if not isinstance(readonly, str):
+        raise TypeError(f"readonly: expected one of {get_args(Readonly)}, got {readonly!r}.")
+    if readonly not in get_args(Readonly):
+        raise ValueError(f"readonly: expected one of {get_args(Readonly)}, got {readonly!r}.")
+
+
+def _as_list(arrays: Arrays) -> list[Any]:
+    if isinstance(arrays, (np.ndarray, torch.Tensor, str, bytes, Mapping)):
+        raise TypeError(f"arrays: expected a list of numpy.ndarray, got {type(arrays).__name__}.")
+    return list(arrays)
+
+
+def _twin(dtype: np.dtype[Any]) -> torch.dtype | None:
+    """The torch dtype with the same bits; int64 for dates and durations; None where there is none."""
+    if dtype.type.__module__ == "ml_dtypes":
+        return _ML_DTYPES_TWINS.get(dtype.type.__name__)
+    if dtype.kind in "mM":
+        return torch.int64
+    if dtype.char in "gG":  # longdouble, whatever its size here
+        return None
+    return _TWINS.get((dtype.kind, dtype.itemsize))
+
+
+def _plan(
+    index: int, item: Any, dtype: torch.dtype | None, copy: bool | None, readonly: Readonly
+) -> Entry:
+    if not isinstance(item, (np.ndarray, np.generic)):
+        error = f"arrays[{index}]: expected numpy.ndarray, got {type(item).__name__}."
+        return Entry(index, "rejected", "not an array", None, None, None, 0, error)
+    array = _plain(item)
+
+    def rejected(reason: str) -> Entry:
+        error = f"arrays[{index}]: expected an array that can be converted, got {reason}."
+        return Entry(index, "rejected", reason, array.shape, array.dtype, None, 0, error)
+
+    twin = _twin(array.dtype)
+    if twin is None:
+        return rejected("dtype without a torch counterpart")
+    if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):  # type: ignore[no-untyped-call]
+        return rejected("masked values")
+    if array.dtype.kind in "mM" and dtype != torch.int64:
+        return rejected("datetime without dtype=torch.int64")
+    result = twin if dtype is None else dtype
+    reason = _copy_reason(item, array, twin, result, copy, readonly)
+    if reason is None:
+        if readonly == "error" and not array.flags.writeable:
+            return rejected('read-only and readonly="error"')
+        nbytes = _share(array).untyped_storage().nbytes()
+        return Entry(index, "shared", "same memory", array.shape, array.dtype, result, nbytes)
+    if copy is False:
+        return rejected(f"{reason} and copy=False")
+    nbytes = array.size * result.itemsize
+    return Entry(index, "copied", reason, array.shape, array.dtype, result, nbytes)
+
+
+def _error_type(entry: Entry) -> type[Exception]:
+    is_value = entry.reason.endswith("copy=False") or entry.reason.startswith("read-only")
+    return ValueError if is_value else TypeError
+
+
+def _copy_reason(
+    item: Any,
+    array: npt.NDArray[Any],
+    twin: torch.dtype,
+    result: torch.dtype,
+    copy: bool | None,
+    readonly: Readonly,
+) -> str | None:
+    """Why the array has to be copied; None where it can be shared."""
+    if isinstance(item, np.generic):
+        return "NumPy scalar"
+    if not array.dtype.isnative:
+        return "foreign byte order"
+    strides = [
+        stride
+        for size, stride in zip(reversed(array.shape), reversed(array.strides), strict=True)
+        if size > 1 and array.size > 0
+    ]
+    for stride in strides:
+        if stride < 0:
+            return "negative stride"
+        if stride % array.itemsize:
+            return "stride is no multiple of the itemsize"
+    alignment = twin.itemsize // 2 if twin.is_complex else twin.itemsize
+    if array.size and array.__array_interface__["data"][0] % alignment:
+        return "misaligned data"
+    if twin != result:
+        return "cast"
+    if readonly == "copy" and not array.flags.writeable:
+        return 'read-only and readonly="copy"'
+    if copy is True:
+        return "copy=True"
+    return None
+
+
+def _plain(item: Any) -> npt.NDArray[Any]:
+    """Without the behaviour of ndarray's subclasses; a NumPy scalar as a 0-d array."""
+    return item.view(np.ndarray) if isinstance(item, np.ndarray) else np.array(item)
+
+
+def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Same memory, as integers, where torch.from_numpy does not know the dtype."""
+    if array.dtype.kind in "mM":
+        return array.view(np.int64)
+    if array.dtype.type.__module__ == "ml_dtypes":
+        return array.view(f"u{array.itemsize}")
+    if array.dtype.kind in "iu":
+        return array.view(f"{array.dtype.kind}{array.itemsize}")  # ulonglong: a uint64 by another name
+    return array
+
+
+def _share(array: npt.NDArray[Any]) -> torch.Tensor:
+    """torch.from_numpy, without its warning, for every dtype and for strides that mean nothing."""
+    bits = _bits(array)
+    strides = list(bits.strides)
+    contiguous = bits.itemsize
+    for dim in reversed(range(bits.ndim)):
+        means_nothing = bits.shape[dim] == 1 or bits.size == 0
+        if means_nothing and (strides[dim] < 0 or strides[dim] % bits.itemsize):
+            strides[dim] = contiguous
+        contiguous = strides[dim] * max(bits.shape[dim], 1)
+    bits = np.lib.stride_tricks.as_strided(bits, bits.shape, strides)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensor = torch.from_numpy(bits)
+    twin = _twin(array.dtype)
+    assert twin is not None
+    return tensor if tensor.dtype == twin else tensor.view(twin)
+
+
+def _copy(array: npt.NDArray[Any]) -> torch.Tensor:
+    """A contiguous tensor with memory of its own, of the array's dtype."""
+    contiguous = np.array(array, order="C", copy=True, subok=False)
+    if not contiguous.dtype.isnative:
+        is_ml_complex = contiguous.dtype.type.__name__ == "complex32"
+        parts = 2 if contiguous.dtype.kind == "c" or is_ml_complex else 1
+        raw = contiguous.reshape(-1).view(np.uint8).reshape(-1, contiguous.itemsize // parts)
+        native = np.ascontiguousarray(raw[:, ::-1]).reshape(-1)
+        dtype = contiguous.dtype.newbyteorder("=")
+        contiguous = native.view(dtype).reshape(contiguous.shape)
+    return _share(contiguous)

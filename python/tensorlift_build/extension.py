@@ -1,0 +1,159 @@
+"""The extension module, and the setuptools command that compiles it with ninja.
+
+Not torch.utils.cpp_extension: that would import torch into the build process (2 s, and impossible under isolation),
+keeps no objects between two editable installs, and does not rebuild them when torch changes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+
+from .torch_finder import TORCH_PYTHON, Torch, find_torch
+
+# -MMD leaves out what comes from -isystem (torch, NumPy, Python); their versions are in the flags instead, and ninja
+# runs a command again whose text changed.
+_RULES = """
+rule compile
+  command = $cxx -MMD -MF $out.d $cxxflags -c $in -o $out
+  depfile = $out.d
+  deps = gcc
+  description = compile $in
+rule link
+  command = $cxx -shared $in -o $out $ldflags
+  description = link $out
+"""
+
+
+def tensorlift_extension(root: Path) -> Extension:
+    """`tensorlift._C`: every source below `csrc/`."""
+    csrc = root / "csrc"
+    sources = [str(path.relative_to(root)) for path in sorted(csrc.glob("*.cpp"))]
+    headers = [str(path.relative_to(root)) for path in sorted(csrc.glob("*.h"))]
+    return Extension("tensorlift._C", sources=sources, depends=headers)
+
+
+def _is_on(switch: str) -> bool:
+    return os.environ.get(switch, "0") not in ("", "0")
+
+
+def _compiler() -> str:
+    compiler = os.environ.get("CXX") or "c++"
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        raise SystemExit(
+            f"tensorlift: expected a C++20 compiler, found no program {compiler!r}. "
+            "Install one (Debian: apt install g++, Fedora: dnf install gcc-c++, macOS: xcode-select --install) "
+            "or name it in CXX."
+        )
+    return compiler
+
+
+def _ninja() -> str:
+    try:
+        import ninja  # the wheel knows where its program is, also in a venv that is not active
+    except ImportError:
+        program = shutil.which("ninja")
+        if program is None:
+            raise SystemExit("tensorlift: ninja is missing. Run: pip install ninja") from None
+        return program
+    return os.path.join(ninja.BIN_DIR, "ninja")
+
+
+def _numpy() -> tuple[str, str]:
+    try:
+        import numpy
+    except ImportError:
+        raise SystemExit("tensorlift: NumPy is missing. Run: pip install 'numpy>=2'") from None
+    if numpy.lib.NumpyVersion(numpy.__version__) < "2.0.0":
+        raise SystemExit(
+            f"tensorlift: expected NumPy 2 to build with, got {numpy.__version__} (the result also runs on 1.26). "
+            "Leave out --no-build-isolation, or run: pip install 'numpy>=2'"
+        )
+    return numpy.__version__, numpy.get_include()
+
+
+def _compile_flags(torch: Torch) -> list[str]:
+    numpy_version, numpy_include = _numpy()
+    include_folders = [
+        torch.root / "include",
+        torch.root / "include" / "torch" / "csrc" / "api" / "include",
+        numpy_include,
+        sysconfig.get_path("include"),
+        sysconfig.get_path("platinclude"),
+    ]
+    flags = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-Wall", "-Wextra"]
+    if _is_on("TENSORLIFT_DEBUG"):
+        flags += ["-O0", "-g"]
+    else:
+        flags += ["-O3", "-g0", "-DNDEBUG"]
+    if sanitizers := os.environ.get("TENSORLIFT_SANITIZE"):
+        flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitizers}"]
+    if _is_on("TENSORLIFT_WERROR"):
+        flags += ["-Werror"]
+    flags += [f"-DTENSORLIFT_TORCH_VERSION={torch.version}", f"-DTENSORLIFT_NUMPY_HEADERS={numpy_version}"]
+    flags += [f"-isystem{folder}" for folder in dict.fromkeys(map(str, include_folders))]
+    return flags + shlex.split(os.environ.get("CXXFLAGS", ""))
+
+
+def _link_flags(torch: Torch) -> list[str]:
+    # No rpath: the package imports torch first, and the loader then finds its libraries by name.
+    flags = [f"-L{torch.root / 'lib'}", "-lc10", "-ltorch_cpu", "-ltorch_python"]
+    if sys.platform == "darwin":
+        flags += ["-undefined", "dynamic_lookup"]
+    if sanitizers := os.environ.get("TENSORLIFT_SANITIZE"):
+        flags += [f"-fsanitize={sanitizers}"]
+    return flags + shlex.split(os.environ.get("LDFLAGS", ""))
+
+
+def _ninja_path(path: Path | str) -> str:
+    return str(path).replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+
+
+def _ninja_value(words: list[str]) -> str:
+    return shlex.join(words).replace("$", "$$")
+
+
+class NinjaBuildExt(build_ext):
+    """Compiles what changed, in `build/`, which unlike setuptools' own folder outlives an editable install."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Builds one extension and puts it where setuptools wants it."""
+        torch = find_torch()
+        if torch is None:
+            raise SystemExit(
+                "tensorlift: expected an installed torch to compile against, found none. "
+                f"Install torch first, or name the interpreter that has it in {TORCH_PYTHON}."
+            )
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        sources = [Path(source).resolve() for source in ext.sources]
+        flavour = "debug" if _is_on("TENSORLIFT_DEBUG") else "release"
+        if sanitizers := os.environ.get("TENSORLIFT_SANITIZE"):
+            flavour += "-" + sanitizers.replace(",", "-")
+        folder = Path("build", f"ninja-{sysconfig.get_config_var('SOABI')}-{flavour}").resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+
+        lines = [
+            f"cxx = {_ninja_value(shlex.split(_compiler()))}",
+            f"cxxflags = {_ninja_value(_compile_flags(torch))}",
+            f"ldflags = {_ninja_value(_link_flags(torch))}",
+            _RULES,
+            *(f"build {_ninja_path(source.stem)}.o: compile {_ninja_path(source)}" for source in sources),
+            f"build {_ninja_path(target.name)}: link "
+            + " ".join(f"{_ninja_path(source.stem)}.o" for source in sources),
+        ]
+        (folder / "build.ninja").write_text("\n".join(lines) + "\n")
+        command = [_ninja(), "-C", str(folder)]
+        if jobs := os.environ.get("MAX_JOBS"):
+            command += ["-j", jobs]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise SystemExit("tensorlift: the C++ sources did not compile; the compiler's own words stand above.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / target.name, target)

@@ -1,0 +1,21 @@
+"""The sdist holds what a build, a test run and a benchmark need; there is no MANIFEST.in to forget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools.command.sdist import sdist
+
+_FOLDERS = ("csrc", "python/tensorlift_build", "tests", "benchmarks")
+_SUFFIXES = (".py", ".cpp", ".h", ".md", ".json")
+
+
+class WholeTreeSdist(sdist):
+    """setuptools' sdist, with the folders that no package lists."""
+
+    def add_defaults(self) -> None:
+        """Adds the sources of the build, the tests and the benchmarks."""
+        super().add_defaults()
+        for folder in _FOLDERS:
+            files = sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES)
+            self.filelist.extend(map(str, files))
