@@ -4,6 +4,7 @@
 #include <c10/util/complex.h>
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -37,11 +38,37 @@ T load(Stored<T> stored) {
   }
 }
 
+// c10::Half keeps nothing of a NaN but its sign where it is compiled for any CPU; the instructions
+// that torch's kernels use on x86 (F16C) and Arm keep the payload's upper bits. So do we.
+c10::Half to_half(float value) {
+  if (value == value) [[likely]] {
+    return value;
+  }
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 16) & 0x8000U;
+  return c10::Half(static_cast<std::uint16_t>(sign | 0x7e00U | ((bits >> 13) & 0x3ffU)),
+                   c10::Half::from_bits());
+}
+
+template <typename To, typename From>
+To convert_number(From value) {
+  if constexpr (std::is_same_v<From, To>) {
+    return value;
+  } else if constexpr (std::is_same_v<To, c10::Half>) {
+    return to_half(c10::convert<float, From>(value));
+  } else if constexpr (std::is_same_v<To, c10::complex<c10::Half>>) {
+    const auto parts = c10::convert<c10::complex<float>, From>(value);
+    return To(to_half(parts.real()), to_half(parts.imag()));
+  } else {
+    return c10::convert<To, From>(value);
+  }
+}
+
 template <typename From, typename To>
 void cast_run(const void* source, void* target, std::int64_t count) {
   const auto* from = static_cast<const Stored<From>*>(source);
   auto* to = static_cast<To*>(target);
-  for (std::int64_t i = 0; i < count; ++i) to[i] = c10::convert<To, From>(load<From>(from[i]));
+  for (std::int64_t i = 0; i < count; ++i) to[i] = convert_number<To, From>(load<From>(from[i]));
 }
 
 using CastRow = std::array<CastFunction, kTypeCount>;

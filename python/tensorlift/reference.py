@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, SupportsIndex, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -70,11 +70,7 @@ def from_numpy(
 ) -> list[torch.Tensor]:
     """What :func:`tensorlift.from_numpy` does, one array after another; `threads` is ignored."""
     _check_options(dtype, copy, readonly)
-    if threads is not None:
-        if isinstance(threads, bool) or operator.index(threads) != threads:
-            raise TypeError(f"threads: expected a positive int or None, got {threads!r}.")
-        if threads < 1:
-            raise ValueError(f"threads: expected a positive int or None, got {threads!r}.")
+    _check_threads(threads)
     tensors = []
     warn_readonly = warn_complex = False
     for index, item in enumerate(_as_list(arrays)):
@@ -123,6 +119,16 @@ def _check_options(dtype: object, copy: object, readonly: object) -> None:
         raise TypeError(f"readonly: expected one of {get_args(Readonly)}, got {readonly!r}.")
     if readonly not in get_args(Readonly):
         raise ValueError(f"readonly: expected one of {get_args(Readonly)}, got {readonly!r}.")
+
+
+def _check_threads(threads: object) -> None:
+    message = f"threads: expected a positive int or None, got {threads!r}."
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, SupportsIndex):
+        raise TypeError(message)
+    if operator.index(threads) < 1:
+        raise ValueError(message)
 
 
 def _as_list(arrays: Arrays) -> list[Any]:
@@ -250,7 +256,7 @@ def _share(array: npt.NDArray[Any]) -> torch.Tensor:
 
 
 def _copy(array: npt.NDArray[Any]) -> torch.Tensor:
-    """A contiguous tensor with memory of its own, of the array's dtype."""
+    """A contiguous tensor with torch's own memory, of the array's dtype."""
     contiguous = np.array(array, order="C", copy=True, subok=False)
     if not contiguous.dtype.isnative:
         is_ml_complex = contiguous.dtype.type.__name__ == "complex32"
@@ -259,4 +265,4 @@ def _copy(array: npt.NDArray[Any]) -> torch.Tensor:
         native = np.ascontiguousarray(raw[:, ::-1]).reshape(-1)
         dtype = contiguous.dtype.newbyteorder("=")
         contiguous = native.view(dtype).reshape(contiguous.shape)
-    return _share(contiguous)
+    return _share(contiguous).clone()

@@ -1,0 +1,63 @@
+"""Inputs and checks that several tests share."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import tensorlift
+from tensorlift import reference
+
+
+@pytest.fixture(params=["native", "reference"])
+def tl(request: pytest.FixtureRequest):
+    """Both implementations: what holds for one must hold for the other."""
+    return tensorlift if request.param == "native" else reference
+
+
+@pytest.fixture
+def steady_references() -> Iterator[Callable[[object], None]]:
+    """Checks at the end of a test that objects have as many references as when they were given."""
+    watched: list[tuple[object, int]] = []
+
+    def watch(item: object) -> None:
+        watched.append((item, sys.getrefcount(item)))
+
+    yield watch
+    gc.collect()
+    while watched:
+        item, before = watched.pop()
+        assert sys.getrefcount(item) <= before, f"leaked a reference to {item!r}"
+
+
+def misaligned(array: np.ndarray) -> np.ndarray:
+    """The same values one byte off the alignment of their dtype."""
+    raw = np.zeros(array.nbytes + 1, np.uint8)
+    view = raw[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def odd_strides(array: np.ndarray) -> np.ndarray:
+    """The same values as a field of packed records: a stride that is no multiple of the itemsize."""
+    records = np.zeros(array.shape, dtype=np.dtype([("pad", "u1"), ("value", array.dtype)]))
+    records["value"] = array
+    return records["value"]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal to the last bit, NaN included."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return bool((a.contiguous().view(torch.uint8) == b.contiguous().view(torch.uint8)).all())

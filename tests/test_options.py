@@ -1,0 +1,102 @@
+"""Options: their values, their errors, and the read-only choices."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from conftest import read_only
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("dtype", np.float32, TypeError),
+        ("dtype", "float32", TypeError),
+        ("dtype", torch.qint8, TypeError),
+        ("copy", 1, TypeError),
+        ("copy", "never", TypeError),
+        ("readonly", "no", ValueError),
+        ("readonly", None, TypeError),
+        ("threads", 0, ValueError),
+        ("threads", -1, ValueError),
+        ("threads", 1.5, TypeError),
+        ("threads", True, TypeError),
+        ("threads", "2", TypeError),
+    ],
+)
+def test_a_bad_value_names_the_option(tl, option, value, error):
+    for arrays in ([], [np.zeros(3)]):
+        with pytest.raises(error, match=f"^{option}: expected"):
+            tl.from_numpy(arrays, **{option: value})
+
+
+def test_options_are_keywords_and_data_is_positional(tl):
+    with pytest.raises(TypeError, match="positional"):
+        tl.from_numpy([], torch.float32)
+    with pytest.raises(TypeError, match="arrays"):
+        tl.from_numpy(arrays=[])
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [np.zeros(3), np.zeros((2, 2)), torch.zeros(2), "abc", b"abc", {"a": np.zeros(1)}, 5, None],
+    ids=lambda a: type(a).__name__,
+)
+def test_what_is_no_list_of_arrays(tl, arrays):
+    with pytest.raises(TypeError):
+        tl.from_numpy(arrays)
+
+
+@pytest.mark.parametrize("item", [[1, 2], 3, 1.5, "a", None, torch.zeros(1), object()])
+def test_what_is_no_array(tl, item):
+    with pytest.raises(TypeError, match=r"^arrays\[1\]: expected numpy.ndarray, got "):
+        tl.from_numpy([np.zeros(1), item])
+
+
+def test_readonly_warn_is_one_warning_at_the_callers_line(tl):
+    arrays = [np.zeros(2), read_only(np.zeros(2)), read_only(np.zeros(3))]
+    with pytest.warns(UserWarning, match="^The given NumPy array is not writable") as caught:
+        tl.from_numpy(arrays)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_the_warning_says_which_and_how_many():
+    import tensorlift
+
+    arrays = [np.zeros(2), read_only(np.zeros(2)), read_only(np.zeros(3))]
+    with pytest.warns(UserWarning, match=r"arrays\[1\] and 1 more; see the option readonly="):
+        tensorlift.from_numpy(arrays)
+
+
+def test_a_copy_never_warns(tl):
+    array = read_only(np.arange(4))
+    for options in ({"copy": True}, {"dtype": torch.float32}, {"readonly": "copy"}):
+        (tensor,) = tl.from_numpy([array], **options)
+        tensor[0] = 9
+        assert array[0] == 0
+    tl.from_numpy([array[::-1]])
+    tl.from_numpy([array[::-1]], readonly="error")
+
+
+def test_readonly_share_is_silent(tl):
+    (tensor,) = tl.from_numpy([read_only(np.arange(4))], readonly="share", copy=False)
+    assert tensor.tolist() == [0, 1, 2, 3]
+
+
+def test_readonly_error_and_forbidden_copy(tl):
+    arrays = [np.zeros(1), read_only(np.zeros(2))]
+    with pytest.raises(ValueError, match=r"^arrays\[1\]: expected "):
+        tl.from_numpy(arrays, readonly="error")
+    with pytest.raises(ValueError, match=r"^arrays\[1\]: expected "):
+        tl.from_numpy(arrays, readonly="copy", copy=False)
+
+
+def test_a_warning_made_an_error_raises(tl, steady_references):
+    array = read_only(np.zeros(2))
+    steady_references(array)
+    for _ in range(100):
+        with warnings.catch_warnings(), pytest.raises(UserWarning, match="not writable"):
+            warnings.simplefilter("error")
+            tl.from_numpy([array, np.zeros(3)[::-1]])
