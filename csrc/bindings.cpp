@@ -2,6 +2,7 @@
 #define TENSORLIFT_DEFINES_NUMPY_API
 #include <torch/csrc/Exceptions.h>
 
+#include "block_cache.h"
 #include "errors.h"
 #include "explain.h"
 #include "from_numpy.h"
@@ -59,6 +60,8 @@ PYBIND11_MODULE(_C, module) {
       },
       py::arg("arrays"), py::arg("dtype"), py::arg("copy"), py::arg("readonly"),
       "(action, reason, shape, dtype in, dtype out, nbytes, message) per array.");
+  module.def("empty_cache", &empty_block_cache, "See tensorlift.empty_cache.");
+  module.def("cached_bytes", &cached_bytes, "Bytes that empty_cache() would give back.");
   module.def("default_threads", &default_threads, "Threads that a call uses unless told.");
 }
 

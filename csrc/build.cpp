@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "allocate.h"
+
 namespace tensorlift {
 namespace {
 
@@ -30,8 +32,8 @@ at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nby
 
 at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                        c10::IntArrayRef shape) {
-  c10::Allocator* allocator = c10::GetAllocator(c10::DeviceType::CPU);
-  at::Tensor tensor = tensor_over(arena, allocator->allocate(nbytes), nbytes, allocator, dtype);
+  c10::Allocator* allocator = c10::GetAllocator(c10::DeviceType::CPU);  // for a later resize_()
+  at::Tensor tensor = tensor_over(arena, allocate_pageable(nbytes), nbytes, allocator, dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
   return tensor;
 }

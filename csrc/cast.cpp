@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "simd.h"
+
 namespace tensorlift {
 namespace {
 
@@ -65,7 +67,8 @@ To convert_number(From value) {
 }
 
 template <typename From, typename To>
-void cast_run(const void* source, void* target, std::int64_t count) {
+TENSORLIFT_SIMD void cast_run(const void* __restrict source, void* __restrict target,
+                              std::int64_t count) {
   const auto* from = static_cast<const Stored<From>*>(source);
   auto* to = static_cast<To*>(target);
   for (std::int64_t i = 0; i < count; ++i) to[i] = convert_number<To, From>(load<From>(from[i]));

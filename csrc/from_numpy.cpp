@@ -8,6 +8,7 @@
 #include "build.h"
 #include "gather.h"
 #include "gc_pause.h"
+#include "gil.h"
 #include "inspect.h"
 #include "items.h"
 #include "owner.h"
@@ -90,7 +91,7 @@ class HiddenList {
 
 void run(const GatherJobs& jobs, std::optional<int> threads) {
   if (jobs.nbytes() < kReleaseGilBytes) return jobs.run(threads);
-  const py::gil_scoped_release release;
+  const GilRelease release;
   jobs.run(threads);
 }
 

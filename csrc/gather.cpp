@@ -29,74 +29,81 @@ class GatherJobs::Reader {
  public:
   Reader(const Job& job, const Dim* dims, std::int64_t first_element)
       : dims_(dims),
-        ndim_(job.ndim),
+        last_(job.ndim - 1),
         itemsize_(static_cast<std::int64_t>(c10::elementSize(job.from))),
         rearrange_(rearrange_function(static_cast<int>(itemsize_), swap_of(job.from, job.swapped))),
         position_(job.source) {
-    for (int d = ndim_ - 1; d >= 0; --d) {
+    for (int d = last_; d >= 0; --d) {
+      index_[d] = 0;
+      if (first_element == 0) continue;
       index_[d] = first_element % dims_[d].size;
       first_element /= dims_[d].size;
       position_ += index_[d] * dims_[d].stride;
     }
   }
 
-  // Contiguous data can be read where it lies.
-  [[nodiscard]] bool is_contiguous() const { return ndim_ == 1 && dims_[0].stride == itemsize_; }
-  [[nodiscard]] const char* position() const { return position_; }
-
   void read(char* target, std::int64_t count) {
-    const Dim& inner = dims_[ndim_ - 1];
-    std::int64_t& column = index_[ndim_ - 1];
+    const Dim& inner = dims_[last_];
+    const Dim& outer = dims_[last_ - 1];
     while (count > 0) {
-      const std::int64_t run = std::min(count, inner.size - column);
-      rearrange_(position_, inner.stride, target, run);
-      target += run * itemsize_;
-      count -= run;
-      column += run;
-      position_ += run * inner.stride;
-      if (column == inner.size) next_row();
+      Rows rows{position_, inner.size, inner.stride, 1, outer.stride};
+      if (index_[last_] == 0 && count >= inner.size) {
+        rows.count = std::min(count / inner.size, outer.size - index_[last_ - 1]);
+        advance(last_ - 1, rows.count);
+      } else {
+        rows.columns = std::min(count, inner.size - index_[last_]);
+        advance(last_, rows.columns);
+      }
+      rearrange_(rows, target);
+      target += rows.count * rows.columns * itemsize_;
+      count -= rows.count * rows.columns;
     }
   }
 
  private:
-  void next_row() {
-    for (int d = ndim_ - 1;; --d) {
-      position_ -= index_[d] * dims_[d].stride;
+  // Moves `steps` forward in dimension `d`, at most to its end, which is the next one's beginning.
+  void advance(int d, std::int64_t steps) {
+    index_[d] += steps;
+    position_ += steps * dims_[d].stride;
+    for (; d > 0 && index_[d] == dims_[d].size; --d) {
+      position_ += dims_[d - 1].stride - dims_[d].size * dims_[d].stride;
       index_[d] = 0;
-      if (d == 0) return;  // the end, or the only dimension
-      position_ += dims_[d - 1].stride;
-      if (++index_[d - 1] < dims_[d - 1].size) return;
+      ++index_[d - 1];
     }
   }
 
   const Dim* dims_;
-  int ndim_;
+  int last_;
   std::int64_t itemsize_;
   RearrangeFunction rearrange_;
   const char* position_;
-  std::int64_t index_[kMaxDims];  // only the first ndim_ are set
+  std::int64_t index_[kMaxDims + 1];  // only the first last_ + 1 are set
 };
 
 void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot) {
   if (numel == 0) return;
+  const c10::ScalarType from = view.element.twin;
+  const std::int64_t itemsize = view.element.itemsize;
   const std::size_t first_dim = dims_.size();
+  dims_.push_back({1, 0});  // so that there are always rows
   for (int d = 0; d < view.ndim; ++d) {
     const Dim dim{view.shape[d], view.strides[d]};
     if (dim.size == 1) continue;
-    const bool has_outer = dims_.size() > first_dim;
-    if (has_outer && dims_.back().stride == dim.size * dim.stride) {
+    const bool continues = dims_.back().stride == dim.size * dim.stride;
+    if (continues && dims_.size() > first_dim + 1) {
       dims_.back() = {dims_.back().size * dim.size, dim.stride};
     } else {
       dims_.push_back(dim);
     }
   }
-  const c10::ScalarType from = view.element.twin;
-  const std::size_t widest = std::max(c10::elementSize(from), c10::elementSize(dtype));
-  if (dims_.size() == first_dim) {  // a single element
-    dims_.push_back({1, static_cast<std::int64_t>(c10::elementSize(from))});
-  }
+  if (dims_.size() == first_dim + 1) dims_.push_back({1, itemsize});  // a single element
+  const std::size_t ndim = dims_.size() - first_dim;
+  const bool contiguous = ndim == 2 && dims_.back().stride == itemsize && !view.swapped;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % view.element.alignment == 0;
   jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot), numel, first_dim,
-                   static_cast<std::uint8_t>(dims_.size() - first_dim), view.swapped, from, dtype});
+                   static_cast<std::uint8_t>(ndim), view.swapped, contiguous && aligned, from,
+                   dtype});
+  const std::size_t widest = std::max(c10::elementSize(from), c10::elementSize(dtype));
   end_bytes_.push_back(nbytes() + static_cast<std::size_t>(numel) * widest);
 }
 
@@ -130,18 +137,16 @@ void GatherJobs::copy_bytes(std::size_t begin, std::size_t end) const {
 
 void GatherJobs::copy_elements(const Job& job, std::int64_t begin, std::int64_t end) const {
   if (begin >= end) return;
-  Reader reader(job, dims_.data() + job.first_dim, begin);
   const auto from_size = static_cast<std::int64_t>(c10::elementSize(job.from));
   const auto to_size = static_cast<std::int64_t>(c10::elementSize(job.to));
   char* target = job.slot + begin * to_size;
+  const CastFunction cast = cast_function(job.from, job.to);
+  if (job.castable_in_place && job.from != job.to) {
+    return cast(job.source + begin * from_size, target, end - begin);
+  }
+  Reader reader(job, dims_.data() + job.first_dim, begin);
   if (job.from == job.to) return reader.read(target, end - begin);
 
-  const CastFunction cast = cast_function(job.from, job.to);
-  const auto misaligned =
-      reinterpret_cast<std::uintptr_t>(reader.position()) % static_cast<std::size_t>(from_size);
-  if (reader.is_contiguous() && !job.swapped && misaligned == 0) {
-    return cast(reader.position(), target, end - begin);
-  }
   alignas(64) char block[kBlockBytes];
   const std::int64_t block_items = static_cast<std::int64_t>(kBlockBytes) / from_size;
   while (begin < end) {

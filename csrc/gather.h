@@ -40,8 +40,9 @@ class GatherJobs {
     char* slot;
     std::int64_t numel;
     std::size_t first_dim;  // into dims_
-    std::uint8_t ndim;      // at least 1
+    std::uint8_t ndim;      // at least 2
     bool swapped;
+    bool castable_in_place;  // contiguous, aligned, native: no rearranging before a cast
     c10::ScalarType from;
     c10::ScalarType to;
   };

@@ -11,12 +11,15 @@
 #include <new>
 #include <utility>
 
+#include "block_cache.h"
+
 namespace tensorlift {
 
 // A tensor is a StorageImpl and a TensorImpl, each allocated on its own and freed on its own,
 // whenever and on whatever thread its last reference goes. With a thousand tensors at once malloc
 // and free were a third of the instructions of making them and the largest part of what is ours to
-// save. Here chunks for up to 32 tensors are allocated; the last object to die frees its chunk.
+// save. Here chunks for up to 32 tensors are allocated, warm ones where there are any; the last
+// object to die frees its chunk.
 //
 // A tensor that outlives its neighbours keeps their chunk: at most 12 KiB. (The arrays' memory has
 // nothing to do with it: each storage lets go of its own.)
@@ -43,6 +46,7 @@ class ImplArena {
 
   struct alignas(kAlignment) Chunk {
     std::atomic<std::int64_t> live;  // objects not freed yet; kOpen more while the arena fills it
+    std::size_t nbytes;
   };
   // In front of every object.
   struct alignas(kAlignment) Header {
@@ -84,7 +88,7 @@ class ImplArena {
 
   static void let_go(Chunk* chunk, std::int64_t references) noexcept {
     if (chunk->live.fetch_sub(references, std::memory_order_acq_rel) == references) {
-      ::operator delete(chunk);
+      free_block(chunk, chunk->nbytes);
     }
   }
 
@@ -93,8 +97,8 @@ class ImplArena {
     const std::size_t tensors = std::clamp<std::size_t>(expected_, 1, kMaxTensorsPerChunk);
     expected_ -= std::min(expected_, tensors);
     const std::size_t bytes = sizeof(Chunk) + tensors * kBytesPerTensor;
-    void* memory = ::operator new(bytes);
-    chunk_ = new (memory) Chunk{kOpen};
+    void* memory = allocate_block(bytes);
+    chunk_ = new (memory) Chunk{kOpen, bytes};
     next_ = reinterpret_cast<char*>(chunk_ + 1);
     end_ = static_cast<char*>(memory) + bytes;
   }

@@ -1,5 +1,7 @@
 #include "owner.h"
 
+#include "gil.h"
+
 namespace tensorlift {
 namespace {
 
@@ -16,9 +18,8 @@ bool interpreter_is_finalizing() {
 // process's end, which is near.
 void release(void* object) noexcept {
   if (!Py_IsInitialized() || interpreter_is_finalizing()) return;
-  const PyGILState_STATE state = PyGILState_Ensure();
+  const GilAcquire gil;
   Py_DECREF(static_cast<PyObject*>(object));
-  PyGILState_Release(state);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "errors.h"
+#include "simd.h"
 
 namespace tensorlift {
 namespace {
@@ -28,7 +29,7 @@ inline std::uint64_t exchange_halves(std::uint64_t value) { return std::rotl(val
 inline Item16 exchange_halves(Item16 value) { return {value.high, value.low}; }
 
 template <typename Item, Swap kSwap>
-inline void copy_item(const char* source, char* target) {
+inline void copy_item(const char* __restrict source, char* __restrict target) {
   Item item;
   std::memcpy(&item, source, sizeof(Item));  // a load that may be misaligned
   if constexpr (kSwap != Swap::kNone) item = swap_bytes(item);
@@ -36,27 +37,36 @@ inline void copy_item(const char* source, char* target) {
   std::memcpy(target, &item, sizeof(Item));
 }
 
-// The strides of reversed and of contiguous data are constants to the compiler, which then uses
-// vector instructions.
+// With a constant stride the compiler uses vector instructions.
 template <typename Item, Swap kSwap>
-void rearrange(const char* source, std::int64_t stride, char* target, std::int64_t count) {
+inline void copy_items(const char* __restrict source, std::int64_t stride, char* __restrict target,
+                       std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    copy_item<Item, kSwap>(source + i * stride,
+                           target + i * static_cast<std::int64_t>(sizeof(Item)));
+  }
+}
+
+template <typename Item, Swap kSwap>
+TENSORLIFT_SIMD void rearrange(const Rows& source, char* target) {
   constexpr auto kSize = static_cast<std::int64_t>(sizeof(Item));
-  if (stride == kSize) {
-    if constexpr (kSwap == Swap::kNone) {
-      std::memcpy(target, source, static_cast<std::size_t>(count * kSize));
-    } else {
-      for (std::int64_t i = 0; i < count; ++i) {
-        copy_item<Item, kSwap>(source + i * kSize, target + i * kSize);
+  const std::int64_t stride = source.column_stride;
+  const std::int64_t columns = source.columns;
+  const char* row = source.first;
+  for (std::int64_t r = 0; r < source.count; ++r) {
+    if (stride == kSize) {
+      if constexpr (kSwap == Swap::kNone) {
+        std::memcpy(target, row, static_cast<std::size_t>(columns * kSize));
+      } else {
+        copy_items<Item, kSwap>(row, kSize, target, columns);
       }
+    } else if (stride == -kSize) {
+      copy_items<Item, kSwap>(row, -kSize, target, columns);
+    } else {
+      copy_items<Item, kSwap>(row, stride, target, columns);
     }
-  } else if (stride == -kSize) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      copy_item<Item, kSwap>(source - i * kSize, target + i * kSize);
-    }
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) {
-      copy_item<Item, kSwap>(source + i * stride, target + i * kSize);
-    }
+    row += source.row_stride;
+    target += columns * kSize;
   }
 }
 

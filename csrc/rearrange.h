@@ -6,10 +6,18 @@
 
 namespace tensorlift {
 
-// Copies `count` items, `stride` bytes apart (negative, zero and odd allowed), to `target`, where
-// they lie contiguously. Source and target may be misaligned; they do not overlap.
-using RearrangeFunction = void (*)(const char* source, std::int64_t stride, char* target,
-                                   std::int64_t count);
+// Items in rows; strides in bytes, which may be negative, zero or odd.
+struct Rows {
+  const char* first;  // may be misaligned
+  std::int64_t columns;
+  std::int64_t column_stride;
+  std::int64_t count;
+  std::int64_t row_stride;
+};
+
+// Copies all items, row after row, to `target`, where they lie contiguously. The target may be
+// misaligned; it does not overlap the source.
+using RearrangeFunction = void (*)(const Rows& source, char* target);
 
 // How the bytes of one item are turned around.
 enum class Swap : std::uint8_t {

@@ -1,7 +1,6 @@
 #include "workers.h"
 
 #include <ATen/Parallel.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +8,8 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+
+#include "per_process.h"
 
 namespace tensorlift {
 namespace {
@@ -81,23 +82,7 @@ class Pool {
   int workers_ = 0;
 };
 
-// Never destroyed: its threads may still sleep in it when the process ends. Replaced, not repaired,
-// in a forked child, where the parent's threads do not exist and its mutex may be held for ever.
-std::atomic<Pool*> current_pool{nullptr};
-
-void forget_pool_in_child() { current_pool.store(nullptr, std::memory_order_relaxed); }
-[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, forget_pool_in_child);
-
-Pool& pool() {
-  Pool* existing = current_pool.load(std::memory_order_acquire);
-  if (existing != nullptr) return *existing;
-  auto* fresh = new Pool();
-  if (current_pool.compare_exchange_strong(existing, fresh, std::memory_order_acq_rel)) {
-    return *fresh;
-  }
-  delete fresh;  // another thread was first; nobody has seen this one
-  return *existing;
-}
+PerProcess<Pool> pool;
 
 }  // namespace
 
@@ -105,7 +90,7 @@ void run_pieces(std::int64_t pieces, int threads, PieceBody body) {
   const std::int64_t helpers = std::min<std::int64_t>(threads, pieces) - 1;
   Run run{body, pieces};
   if (helpers <= 0) return run.work();
-  pool().run(run, static_cast<int>(std::min<std::int64_t>(helpers, kMaxWorkers)));
+  pool.get().run(run, static_cast<int>(std::min<std::int64_t>(helpers, kMaxWorkers)));
 }
 
 int default_threads() { return at::get_num_threads(); }

@@ -60,4 +60,5 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal to the last bit, NaN included."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    return bool((a.contiguous().view(torch.uint8) == b.contiguous().view(torch.uint8)).all())
+    fresh = (t.clone(memory_format=torch.contiguous_format).reshape(-1) for t in (a, b))
+    return torch.equal(*(t.view(torch.uint8) for t in fresh))

@@ -85,7 +85,7 @@ def from_numpy(
             warn_complex |= tensor.is_complex() and not (dtype.is_complex or dtype == torch.bool)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's, once per process; ours follow below
-                tensor = tensor.to(dtype)
+                tensor = tensor.to(dtype, memory_format=torch.contiguous_format)
         tensors.append(tensor)
     if warn_readonly:
         warnings.warn(_READONLY_WARNING, UserWarning, stacklevel=2)
@@ -265,4 +265,4 @@ def _copy(array: npt.NDArray[Any]) -> torch.Tensor:
         native = np.ascontiguousarray(raw[:, ::-1]).reshape(-1)
         dtype = contiguous.dtype.newbyteorder("=")
         contiguous = native.view(dtype).reshape(contiguous.shape)
-    return _share(contiguous).clone()
+    return _share(contiguous).clone(memory_format=torch.contiguous_format)

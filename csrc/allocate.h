@@ -1,0 +1,15 @@
+// Allocate: memory for the elements of a tensor of ours.
+#pragma once
+
+#include <c10/core/Allocator.h>
+
+#include <cstddef>
+
+namespace tensorlift {
+
+// Pageable memory, aligned to 64 bytes, uninitialised: a warm block for large tensors, torch's own
+// CPU allocator for small ones. The memory goes back when the storage dies, on whatever thread.
+// Throws c10::Error or std::bad_alloc. GIL not needed.
+[[nodiscard]] c10::DataPtr allocate_pageable(std::size_t nbytes);
+
+}  // namespace tensorlift

@@ -1,0 +1,129 @@
+#include "block_cache.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <new>
+
+#include "per_process.h"
+
+namespace tensorlift {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+// Under AddressSanitizer freed memory must stay freed, or it could not tell a late use.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kLimit = 0;
+#else
+constexpr std::size_t kLimit = kCacheLimit;
+#endif
+
+// Four sizes an octave: a block is at most a quarter larger than asked for.
+constexpr std::size_t kSizesPerOctave = 4;
+constexpr std::size_t kSizeCount =
+    kSizesPerOctave * static_cast<std::size_t>(std::bit_width(kCacheLimit / kSmallestBlock));
+
+constexpr std::size_t rounded(std::size_t nbytes) {
+  const std::size_t step = std::bit_floor(nbytes) / kSizesPerOctave;
+  return (nbytes + step - 1) / step * step;
+}
+
+// Position of a rounded size among all sizes, kSmallestBlock being the first.
+constexpr std::size_t size_index(std::size_t rounded_bytes) {
+  const std::size_t floor = std::bit_floor(rounded_bytes);
+  const auto octave = static_cast<std::size_t>(std::bit_width(floor / kSmallestBlock) - 1);
+  return octave * kSizesPerOctave + (rounded_bytes - floor) / (floor / kSizesPerOctave);
+}
+static_assert(size_index(kSmallestBlock) == 0);
+static_assert(size_index(rounded(kCacheLimit)) < kSizeCount);
+static_assert(rounded(kSmallestBlock + 1) == kSmallestBlock + kSmallestBlock / kSizesPerOctave);
+
+bool is_cacheable(std::size_t nbytes) {
+  return nbytes >= kSmallestBlock && rounded(nbytes) <= kLimit;
+}
+
+class BlockCache {
+ public:
+  // nullptr where there is none of that size.
+  void* take(std::size_t rounded_bytes) {
+    const std::lock_guard lock(mutex_);
+    auto& blocks = by_size_[size_index(rounded_bytes)];
+    if (blocks.empty()) return nullptr;
+    void* memory = blocks.back().memory;  // the one freed last: the warmest
+    blocks.pop_back();
+    nbytes_ -= rounded_bytes;
+    return memory;
+  }
+
+  void give(void* memory, std::size_t rounded_bytes) {
+    const std::lock_guard lock(mutex_);
+    by_size_[size_index(rounded_bytes)].push_back({memory, rounded_bytes, ++clock_});
+    nbytes_ += rounded_bytes;
+    while (nbytes_ > kLimit) drop_oldest();
+  }
+
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    while (nbytes_ > 0) drop_oldest();
+  }
+
+  std::size_t nbytes() {
+    const std::lock_guard lock(mutex_);
+    return nbytes_;
+  }
+
+ private:
+  struct Block {
+    void* memory;
+    std::size_t nbytes;
+    std::uint64_t freed_at;  // in blocks freed before
+  };
+
+  void drop_oldest() {
+    std::deque<Block>* oldest = nullptr;
+    for (auto& blocks : by_size_) {
+      if (blocks.empty()) continue;
+      if (oldest == nullptr || blocks.front().freed_at < oldest->front().freed_at) oldest = &blocks;
+    }
+    nbytes_ -= oldest->front().nbytes;
+    ::operator delete(oldest->front().memory, kAlignment);
+    oldest->pop_front();
+  }
+
+  std::mutex mutex_;
+  std::array<std::deque<Block>, kSizeCount> by_size_;  // the one freed first in front
+  std::size_t nbytes_ = 0;
+  std::uint64_t clock_ = 0;
+};
+
+PerProcess<BlockCache> cache;
+
+}  // namespace
+
+void* allocate_block(std::size_t nbytes) {
+  if (!is_cacheable(nbytes)) return ::operator new(nbytes, kAlignment);
+  const std::size_t size = rounded(nbytes);
+  void* warm = cache.get().take(size);
+  return warm != nullptr ? warm : ::operator new(size, kAlignment);
+}
+
+void free_block(void* block, std::size_t nbytes) noexcept {
+  if (is_cacheable(nbytes)) {
+    try {
+      return cache.get().give(block, rounded(nbytes));
+    } catch (const std::bad_alloc&) {
+      // no room to remember it: let it go
+    }
+  }
+  ::operator delete(block, kAlignment);
+}
+
+void empty_block_cache() { cache.get().clear(); }
+
+std::size_t cached_bytes() { return cache.get().nbytes(); }
+
+}  // namespace tensorlift

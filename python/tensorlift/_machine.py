@@ -1,0 +1,54 @@
+"""What a measurement or a bug report has to say about where it was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import _C
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _accelerator() -> str:
+    device = torch.accelerator.current_accelerator()
+    if device is None or not torch.accelerator.is_available():
+        return "none"
+    count = torch.accelerator.device_count()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    return f"{count} x {name}"
+
+
+def describe(version: str) -> dict[str, str]:
+    """Versions, build, threads and devices, as text by topic.
+
+    Args:
+        version: tensorlift's own version.
+    """
+    return {
+        "tensorlift": f"{version}, built for torch {_C.built_for_torch}",
+        "torch": f"{torch.__version__}, CUDA {torch.version.cuda or 'none'}",
+        "numpy": np.__version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "processor": f"{_processor()}, {_cores()} cores",
+        "threads": f"{_C.default_threads()} (torch.get_num_threads())",
+        "accelerator": _accelerator(),
+    }

@@ -1,0 +1,231 @@
+"""Threads that convert, mutate and fork at the same time."""
+
+import gc
+import multiprocessing
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import tensorlift
+
+BIG = 1 << 20  # elements: enough for the GIL to be released and for several threads to copy
+
+
+def in_threads(*targets):
+    """Starts all at once; re-raises what one of them raised."""
+    barrier = threading.Barrier(len(targets))
+    errors = []
+
+    def guarded(target):
+        barrier.wait()
+        try:
+            target()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(t,)) for t in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "deadlock"
+    if errors:
+        raise errors[0]
+
+
+def test_threads_convert_the_same_list():
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 99, size=n) for n in (10, 1000, 100_000)] * 3
+    arrays += [a[::-1] for a in arrays]
+    before = [sys.getrefcount(a) for a in arrays]
+
+    def convert():
+        for _ in range(15):
+            tensors = tensorlift.from_numpy(arrays, dtype=torch.float32, threads=3)
+            for array, tensor in zip(arrays, tensors, strict=True):
+                assert tensor[-1] == array[-1]
+            tensorlift.from_numpy(arrays)
+
+    in_threads(*[convert] * 6)
+    assert [sys.getrefcount(a) for a in arrays] == before
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_list_is_emptied_meanwhile(threads):
+    """References of our own: whatever happens to the list, its arrays stay until they are copied."""
+    for _ in range(5):
+        arrays = [np.full(BIG // 8, i, np.int64) for i in range(24)]
+        started = threading.Event()
+        results = []
+
+        def convert(arrays=arrays, started=started, results=results):
+            started.set()
+            results.append(tensorlift.from_numpy(arrays, dtype=torch.float32, threads=threads))
+
+        def empty(arrays=arrays, started=started):
+            started.wait()
+            arrays.clear()
+            gc.collect()
+            [np.full(BIG // 8, -1, np.int64) for _ in range(24)]
+
+        in_threads(convert, empty)
+        (tensors,) = results
+        assert len(tensors) in (0, 24)
+        assert all((t == i).all() for i, t in enumerate(tensors))
+
+
+def test_the_shape_is_changed_meanwhile():
+    array = np.arange(BIG).reshape(1024, -1)
+    stop = threading.Event()
+
+    def reshape():
+        while not stop.is_set():
+            array.shape = (2048, -1)
+            array.shape = (1024, -1)
+
+    def convert():
+        try:
+            for _ in range(40):
+                (tensor,) = tensorlift.from_numpy([array], dtype=torch.float64)
+                assert tensor.flatten()[-1] == BIG - 1
+        finally:
+            stop.set()
+
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy 2.5 will not set shapes
+        in_threads(reshape, convert)
+
+
+def test_an_array_cannot_be_resized_meanwhile():
+    array = np.zeros(10)
+    tensors = tensorlift.from_numpy([array])
+    with pytest.raises(ValueError, match="resize"):
+        array.resize(100_000)
+    del tensors
+
+
+def test_an_iterator_that_changes_its_list():
+    arrays = [np.ones(3) for _ in range(50)]
+
+    class Hostile(list):
+        def __iter__(self):
+            for array in list.__iter__(self):
+                arrays.clear()
+                gc.collect()
+                yield array
+
+    assert len(tensorlift.from_numpy(Hostile(arrays))) == 50
+
+
+def test_the_gil_is_released_while_bytes_are_copied():
+    """A Python thread makes progress inside the time window of one native call."""
+    source = [np.zeros(32 * BIG, np.int64)]  # 256 MiB: a second or so on a slow machine
+    ticks = []
+    stop = threading.Event()
+
+    def tick():
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.0005)
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    begin = time.perf_counter()
+    tensorlift.from_numpy(source, dtype=torch.float32, threads=1)
+    end = time.perf_counter()
+    stop.set()
+    ticker.join()
+    inside = [t for t in ticks if begin < t < end]
+    longest_gap = max(b - a for a, b in zip([begin, *inside], [*inside, end], strict=True))
+    assert longest_gap < 0.5 * (end - begin)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_after_threads_have_worked():
+    arrays = [np.arange(BIG)[::-1]]
+    tensorlift.from_numpy(arrays, threads=4)  # the parent's workers exist now
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            try:
+                (tensor,) = tensorlift.from_numpy(arrays, threads=4)
+                os._exit(0 if tensor[0] == BIG - 1 else 1)
+            except BaseException:
+                os._exit(2)
+        assert wait(child) == 0
+    assert tensorlift.from_numpy(arrays, threads=4)[0][0] == BIG - 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_while_another_thread_copies():
+    arrays = [np.arange(4 * BIG)[::-1]]
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            tensorlift.from_numpy(arrays, threads=3)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                try:
+                    (tensor,) = tensorlift.from_numpy([arrays[0][: BIG // 2]], threads=3, copy=True)
+                    os._exit(0 if tensor[0] == 4 * BIG - 1 else 1)
+                except BaseException:
+                    os._exit(2)
+            assert wait(child) == 0
+    finally:
+        stop.set()
+        worker.join()
+
+
+def wait(child: int, seconds: float = 60) -> int:
+    """The child's exit status; kills it where it hangs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return -9
+
+
+class Dataset(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        arrays = [np.full(BIG // 4, index)[::-1], np.full(3, index)]
+        assert torch.get_num_threads() == 1
+        return tensorlift.from_numpy(arrays, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_in_loader_workers(start):
+    if start not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {start} here")
+    tensorlift.from_numpy([np.zeros(BIG)], copy=True, threads=2)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12's about fork and threads
+        loader = torch.utils.data.DataLoader(
+            Dataset(), batch_size=None, num_workers=2, multiprocessing_context=start
+        )
+        for index, (big, small) in enumerate(loader):
+            assert (big == index).all()
+            assert small.tolist() == [index] * 3
