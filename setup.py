@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the extension, the command that compiles it, the sdist's files."""
+"""What pyproject.toml cannot say: the extension, its build command, the sdist's files."""
 
 import sys
 from pathlib import Path

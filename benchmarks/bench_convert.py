@@ -2,24 +2,26 @@
 
     python benchmarks/bench_convert.py [--seconds S] [--json FILE] [--quick] [--only TEXT]
 
-Every way runs turn by turn in one process on the same arrays; results are compared before anything
-is timed. Times are medians per array; "times ours" above 1 means that ours is faster.
+Ours and each peer run turn by turn in one process on the same arrays; results are compared before
+anything is timed. A ratio above 1 means that ours is faster.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import harness
 import numpy as np
 import torch
 
+import harness
 import tensorlift
 
 rng = np.random.default_rng(0)
 
 
-def peers(arrays: list[np.ndarray]) -> dict:
+def peers(arrays: list[np.ndarray]) -> dict[str, Callable[[], list[torch.Tensor]]]:
     return {
         "tensorlift.from_numpy": lambda: tensorlift.from_numpy(arrays),
         "[torch.from_numpy]": lambda: [torch.from_numpy(a) for a in arrays],
@@ -29,7 +31,7 @@ def peers(arrays: list[np.ndarray]) -> dict:
     }
 
 
-def shared(name: str, arrays: list[np.ndarray], **promise: object) -> harness.Case:
+def shared(name: str, arrays: list[np.ndarray], **promise: Any) -> harness.Case:
     return harness.Case(name, len(arrays), peers(arrays), **promise)
 
 

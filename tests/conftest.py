@@ -44,7 +44,7 @@ def misaligned(array: np.ndarray) -> np.ndarray:
 
 
 def odd_strides(array: np.ndarray) -> np.ndarray:
-    """The same values as a field of packed records: a stride that is no multiple of the itemsize."""
+    """The same values as a field of packed records: strides no multiple of the itemsize."""
     records = np.zeros(array.shape, dtype=np.dtype([("pad", "u1"), ("value", array.dtype)]))
     records["value"] = array
     return records["value"]

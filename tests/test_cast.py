@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import misaligned, odd_strides
 
 import tensorlift
+from conftest import misaligned, odd_strides
 
 NAMES = [
     *("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
@@ -100,7 +100,9 @@ def test_every_pair_is_bit_for_bit_what_torch_gives(name, target):
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "contiguous"])
-@pytest.mark.parametrize("name", [n for n in NAMES if n[:4] not in ("bflo", "bool") and "t8" not in n and n != "int8"])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if n[:4] not in ("bflo", "bool") and "t8" not in n and n != "int8"]
+)
 def test_the_layout_does_not_change_a_cast(name, layout):
     if name == "complex32" and layout == "swapped":
         pytest.skip("ml_dtypes has no cast to swapped complex32")

@@ -57,7 +57,7 @@ def test_threads_convert_the_same_list():
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_list_is_emptied_meanwhile(threads):
-    """References of our own: whatever happens to the list, its arrays stay until they are copied."""
+    """References of our own: whatever happens to the list, its arrays stay until copied."""
     for _ in range(5):
         arrays = [np.full(BIG // 8, i, np.int64) for i in range(24)]
         started = threading.Event()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from conftest import misaligned, odd_strides
 
 VALUES = np.arange(1, 25).reshape(4, 6)
@@ -16,9 +17,9 @@ COPIED = {
     "byte order, sliced": lambda a: a.astype(a.dtype.newbyteorder(">"))[:, 1::2],
     "misaligned": misaligned,
     "misaligned, transposed": lambda a: misaligned(a).T,
-    "swapped, misaligned, negative": lambda a: misaligned(
-        a.astype(a.dtype.newbyteorder(">"))
-    )[::-1],
+    "swapped, misaligned, negative": lambda a: misaligned(a.astype(a.dtype.newbyteorder(">")))[
+        ::-1
+    ],
 }
 WIDE_DTYPES = ["i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
 

@@ -57,7 +57,7 @@ def test_python_and_numpy_come_through_one_header(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_everything_lives_in_the_namespace(path):
-    if path.name != "python_api.h":
+    if path.name not in ("python_api.h", "simd.h"):  # includes and a macro
         assert "namespace tensorlift {" in path.read_text()
 
 

@@ -10,9 +10,9 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from conftest import read_only
 
 import tensorlift
+from conftest import read_only
 
 
 class Tracked(np.ndarray):

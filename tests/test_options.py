@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+
 from conftest import read_only
 
 
@@ -97,6 +98,7 @@ def test_a_warning_made_an_error_raises(tl, steady_references):
     array = read_only(np.zeros(2))
     steady_references(array)
     for _ in range(100):
-        with warnings.catch_warnings(), pytest.raises(UserWarning, match="not writable"):
+        with warnings.catch_warnings():
             warnings.simplefilter("error")
-            tl.from_numpy([array, np.zeros(3)[::-1]])
+            with pytest.raises(UserWarning, match="not writable"):
+                tl.from_numpy([array, np.zeros(3)[::-1]])

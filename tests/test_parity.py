@@ -6,11 +6,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import misaligned, odd_strides, read_only, same_bits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tensorlift
+from conftest import misaligned, odd_strides, read_only, same_bits
 from tensorlift import reference
 
 ml_dtypes = pytest.importorskip("ml_dtypes")

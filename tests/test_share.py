@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from conftest import read_only
 
 NATIVE_DTYPES = [
@@ -56,7 +57,13 @@ def test_keeps_order_and_takes_any_iterable(tl):
     arrays = [np.full(3, i) for i in range(5)]
     objects = np.empty(5, object)
     objects[:] = arrays
-    for form in (list, tuple, iter, lambda a: (x for x in a), lambda a: dict(enumerate(a)).values()):
+    for form in (
+        list,
+        tuple,
+        iter,
+        lambda a: (x for x in a),
+        lambda a: dict(enumerate(a)).values(),
+    ):
         tensors = tl.from_numpy(form(arrays))
         assert type(tensors) is list
         assert [int(t[0]) for t in tensors] == [0, 1, 2, 3, 4]
@@ -158,7 +165,10 @@ def test_the_result_is_an_ordinary_tensor(tl):
     assert tensor._version == 0
     with torch.inference_mode():
         (inference,) = tl.from_numpy([np.ones(1)])
-    assert inference.is_inference() == torch.inference_mode()(torch.from_numpy)(np.ones(1)).is_inference()
+    assert (
+        inference.is_inference()
+        == torch.inference_mode()(torch.from_numpy)(np.ones(1)).is_inference()
+    )
 
 
 def test_shared_storage_cannot_be_resized(tl):

@@ -11,7 +11,16 @@ from importlib.metadata import version  # noqa: E402
 from . import reference  # noqa: E402
 from ._convert import explain, from_numpy  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
+from ._memory import empty_cache  # noqa: E402
 
 __version__ = version("tensorlift")
 
-__all__ = ["Entry", "Explanation", "__version__", "explain", "from_numpy", "reference"]
+__all__ = [
+    "Entry",
+    "Explanation",
+    "__version__",
+    "empty_cache",
+    "explain",
+    "from_numpy",
+    "reference",
+]

@@ -18,8 +18,8 @@ _MARK = b"TENSORLIFT_BUILT_FOR_TORCH="
 
 def _rebuild_command() -> str:
     return (
-        f"Build it again for this one: {sys.executable} -m pip install --force-reinstall --no-deps --no-cache-dir "
-        "tensorlift (or, from a source folder, its path in place of the name)."
+        f"Build it again for this one: {sys.executable} -m pip install --force-reinstall "
+        "--no-deps --no-cache-dir tensorlift (from a source folder: its path in place of the name)."
     )
 
 
@@ -42,24 +42,26 @@ def load_native(package: str, folder: Path, installed: str = torch.__version__) 
         installed: version of the torch that is imported.
 
     Raises:
-        ImportError: the native module is missing, was compiled for another minor version of torch, or does not load.
+        ImportError: the native module is missing, was compiled for another minor version of torch,
+            or does not load.
     """
     library = folder / f"_C{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     if not library.exists():
         others = sorted(path.name for path in folder.glob("_C*.so")) or "none"
         raise ImportError(
-            f"tensorlift: expected the native module {library.name} for this Python, found {others}. "
-            f"{_rebuild_command()}"
+            f"tensorlift: expected the native module {library.name} for this Python, "
+            f"found {others}. {_rebuild_command()}"
         )
     built = _torch_of(library)
     if built.split(".")[:2] != installed.split(".")[:2]:
         raise ImportError(
-            f"tensorlift was compiled for torch {built}, and torch {installed} is installed. {_rebuild_command()}"
+            f"tensorlift was compiled for torch {built}, and torch {installed} is installed. "
+            f"{_rebuild_command()}"
         )
     try:
         importlib.import_module(f"{package}._C")
     except ImportError as error:  # the same version, built with other options
         raise ImportError(
-            f"tensorlift was compiled for torch {built} and does not load with the torch {installed} that is "
-            f"installed: {error}. {_rebuild_command()}"
+            f"tensorlift was compiled for torch {built} and does not load with the torch "
+            f"{installed} that is installed: {error}. {_rebuild_command()}"
         ) from error

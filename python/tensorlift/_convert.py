@@ -23,8 +23,8 @@ def from_numpy(
     Zero-copy wherever :func:`torch.from_numpy` shares: such a tensor has the array's memory, dtype,
     shape and strides, keeps the array alive, and sees every later write to it. Where sharing is
     impossible (negative strides, strides that are no multiple of the itemsize, foreign byte order,
-    misaligned data, another `dtype`, a NumPy scalar) the elements are copied, all arrays of the list
-    in one multi-threaded pass, to contiguous tensors with memory of their own.
+    misaligned data, another `dtype`, a NumPy scalar) the elements are copied, all arrays of the
+    list in one multi-threaded pass, to contiguous tensors with memory of their own.
 
     Args:
         arrays: a sequence or iterable of :class:`numpy.ndarray`, of any shapes and dtypes; a NumPy

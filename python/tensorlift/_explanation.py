@@ -59,7 +59,7 @@ def _shape(entry: Entry) -> str:
 
 
 class Explanation(Sequence[Entry]):
-    """The entries of one list, in order. `str()` gives a table, summarised where the list is long."""
+    """The entries of one list, in order. `str()` gives a table, a summary for a long list."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries = tuple(entries)

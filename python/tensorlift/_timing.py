@@ -1,4 +1,4 @@
-"""Compares the speed of several ways to do the same, on a machine that does other things as well."""
+"""Compares the speed of several ways to do the same, on a machine that is never quiet."""
 
 from __future__ import annotations
 

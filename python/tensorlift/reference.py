@@ -138,7 +138,7 @@ def _as_list(arrays: Arrays) -> list[Any]:
 
 
 def _twin(dtype: np.dtype[Any]) -> torch.dtype | None:
-    """The torch dtype with the same bits; int64 for dates and durations; None where there is none."""
+    """The torch dtype with the same bits; int64 for dates and durations; None if there is none."""
     if dtype.type.__module__ == "ml_dtypes":
         return _ML_DTYPES_TWINS.get(dtype.type.__name__)
     if dtype.kind in "mM":
@@ -163,7 +163,7 @@ def _plan(
     twin = _twin(array.dtype)
     if twin is None:
         return rejected("dtype without a torch counterpart")
-    if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):  # type: ignore[no-untyped-call]
+    if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
         return rejected("masked values")
     if array.dtype.kind in "mM" and dtype != torch.int64:
         return rejected("datetime without dtype=torch.int64")
@@ -232,7 +232,9 @@ def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.type.__module__ == "ml_dtypes":
         return array.view(f"u{array.itemsize}")
     if array.dtype.kind in "iu":
-        return array.view(f"{array.dtype.kind}{array.itemsize}")  # ulonglong: a uint64 by another name
+        return array.view(
+            f"{array.dtype.kind}{array.itemsize}"
+        )  # ulonglong: a uint64 by another name
     return array
 
 

@@ -1,9 +1,9 @@
 """PEP 517 backend: setuptools, compiled against the torch that is already installed.
 
-A torch extension only runs on the torch minor version that it was compiled against. Under build isolation pip would
-fetch a second torch (gigabytes, often another version), so the field tells its users `--no-build-isolation`. This
-backend looks for the torch of the environment that is being installed into and compiles against that one in place.
-Only where there is none does it ask pip for one.
+A torch extension only runs on the torch minor version that it was compiled against. Under build
+isolation pip would fetch a second torch (gigabytes, often another version), so the field tells its
+users `--no-build-isolation`. This backend looks for the torch of the environment that is being
+installed into and compiles against that one in place. Only where there is none does it ask for one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The extension module, and the setuptools command that compiles it with ninja.
 
-Not torch.utils.cpp_extension: that would import torch into the build process (2 s, and impossible under isolation),
-keeps no objects between two editable installs, and does not rebuild them when torch changes.
+Not torch.utils.cpp_extension: that would import torch into the build process (2 s, and impossible
+under isolation), keeps no objects between two editable installs, and does not rebuild them when
+torch changes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from setuptools.command.build_ext import build_ext
 
 from .torch_finder import TORCH_PYTHON, Torch, find_torch
 
-# -MMD leaves out what comes from -isystem (torch, NumPy, Python); their versions are in the flags instead, and ninja
-# runs a command again whose text changed.
+# -MMD leaves out what comes from -isystem (torch, NumPy, Python); their versions are in the flags
+# instead, and ninja runs a command again whose text changed.
 _RULES = """
 rule compile
   command = $cxx -MMD -MF $out.d $cxxflags -c $in -o $out
@@ -50,8 +51,8 @@ def _compiler() -> str:
     if shutil.which(shlex.split(compiler)[0]) is None:
         raise SystemExit(
             f"tensorlift: expected a C++20 compiler, found no program {compiler!r}. "
-            "Install one (Debian: apt install g++, Fedora: dnf install gcc-c++, macOS: xcode-select --install) "
-            "or name it in CXX."
+            "Install one (Debian: apt install g++, Fedora: dnf install gcc-c++, "
+            "macOS: xcode-select --install) or name it in CXX."
         )
     return compiler
 
@@ -74,8 +75,8 @@ def _numpy() -> tuple[str, str]:
         raise SystemExit("tensorlift: NumPy is missing. Run: pip install 'numpy>=2'") from None
     if numpy.lib.NumpyVersion(numpy.__version__) < "2.0.0":
         raise SystemExit(
-            f"tensorlift: expected NumPy 2 to build with, got {numpy.__version__} (the result also runs on 1.26). "
-            "Leave out --no-build-isolation, or run: pip install 'numpy>=2'"
+            f"tensorlift: expected NumPy 2 to build with, got {numpy.__version__} (the result also "
+            "runs on 1.26). Leave out --no-build-isolation, or run: pip install 'numpy>=2'"
         )
     return numpy.__version__, numpy.get_include()
 
@@ -89,7 +90,14 @@ def _compile_flags(torch: Torch) -> list[str]:
         sysconfig.get_path("include"),
         sysconfig.get_path("platinclude"),
     ]
-    flags = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-Wall", "-Wextra"]
+    flags = [
+        "-std=c++20",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-fvisibility-inlines-hidden",
+        "-Wall",
+        "-Wextra",
+    ]
     if _is_on("TENSORLIFT_DEBUG"):
         flags += ["-O0", "-g"]
     else:
@@ -98,7 +106,10 @@ def _compile_flags(torch: Torch) -> list[str]:
         flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitizers}"]
     if _is_on("TENSORLIFT_WERROR"):
         flags += ["-Werror"]
-    flags += [f"-DTENSORLIFT_TORCH_VERSION={torch.version}", f"-DTENSORLIFT_NUMPY_HEADERS={numpy_version}"]
+    flags += [
+        f"-DTENSORLIFT_TORCH_VERSION={torch.version}",
+        f"-DTENSORLIFT_NUMPY_HEADERS={numpy_version}",
+    ]
     flags += [f"-isystem{folder}" for folder in dict.fromkeys(map(str, include_folders))]
     return flags + shlex.split(os.environ.get("CXXFLAGS", ""))
 
@@ -122,7 +133,7 @@ def _ninja_value(words: list[str]) -> str:
 
 
 class NinjaBuildExt(build_ext):
-    """Compiles what changed, in `build/`, which unlike setuptools' own folder outlives an editable install."""
+    """Compiles what changed, in `build/`, which outlives an editable install."""
 
     def build_extension(self, ext: Extension) -> None:
         """Builds one extension and puts it where setuptools wants it."""
@@ -145,7 +156,10 @@ class NinjaBuildExt(build_ext):
             f"cxxflags = {_ninja_value(_compile_flags(torch))}",
             f"ldflags = {_ninja_value(_link_flags(torch))}",
             _RULES,
-            *(f"build {_ninja_path(source.stem)}.o: compile {_ninja_path(source)}" for source in sources),
+            *(
+                f"build {_ninja_path(source.stem)}.o: compile {_ninja_path(source)}"
+                for source in sources
+            ),
             f"build {_ninja_path(target.name)}: link "
             + " ".join(f"{_ninja_path(source.stem)}.o" for source in sources),
         ]
@@ -154,6 +168,11 @@ class NinjaBuildExt(build_ext):
         if jobs := os.environ.get("MAX_JOBS"):
             command += ["-j", jobs]
         if subprocess.run(command, check=False).returncode != 0:
-            raise SystemExit("tensorlift: the C++ sources did not compile; the compiler's own words stand above.")
+            raise SystemExit(
+                "tensorlift: the C++ sources did not compile; the compiler's own words stand above."
+            )
+        # Replaced in one step: a process that has the old one loaded keeps it.
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / target.name, target)
+        fresh = target.with_name(target.name + ".new")
+        shutil.copyfile(folder / target.name, fresh)
+        fresh.replace(target)

@@ -1,4 +1,4 @@
-"""The sdist holds what a build, a test run and a benchmark need; there is no MANIFEST.in to forget."""
+"""The sdist holds what a build, a test run and a benchmark need; no MANIFEST.in to forget."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ TORCH_PYTHON = "TENSORLIFT_TORCH_PYTHON"
 
 _NO_TORCH = 3  # exit status of the probe
 
-# Run by the interpreter in question, so that its .pth files, user site and source checkouts count. torch is found but
-# not imported: 30 ms instead of 2 s, in each of the hooks of one installation.
+# Run by the interpreter in question, so that its .pth files, user site and source checkouts count.
+# torch is found but not imported: 30 ms instead of 2 s, in each of the hooks of one installation.
 _PROBE = f"""
 import importlib.util, json, os, runpy, sys, sysconfig
 spec = importlib.util.find_spec("torch")
@@ -47,10 +47,11 @@ def _candidates() -> Iterator[tuple[str, bool]]:
         yield chosen, False
         return
     yield sys.executable, True  # no isolation, or torch came with the build requirements
-    yield sys.executable, False  # pip runs the hooks under the target's interpreter, kept apart by variables
+    # pip runs the hooks under the target's interpreter, kept apart by environment variables.
+    yield sys.executable, False
     if "pip-build-env-" in os.environ.get("PYTHONPATH", ""):
         return  # pip: the target has been asked, any other environment would be a guess
-    # uv and `build` run the hooks in a throw-away venv; the user's own is the active one, or ./.venv.
+    # uv and `build` run the hooks in a throw-away venv; the user's is the active one, or ./.venv.
     executable = "Scripts/python.exe" if os.name == "nt" else "bin/python"
     variables = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT")
     roots = [Path(os.environ[name]) for name in variables if os.environ.get(name)]
@@ -58,7 +59,11 @@ def _candidates() -> Iterator[tuple[str, bool]]:
     roots += [Path(os.environ["PWD"], ".venv")] if "PWD" in os.environ else []
     for root in roots:
         is_environment = (root / "pyvenv.cfg").exists() or (root / "conda-meta").is_dir()
-        if is_environment and (root / executable).exists() and root.resolve() != Path(sys.prefix).resolve():
+        if (
+            is_environment
+            and (root / executable).exists()
+            and root.resolve() != Path(sys.prefix).resolve()
+        ):
             yield str(root / executable), False
 
 
@@ -67,10 +72,17 @@ def _probe(python: str, keep_variables: bool) -> Torch | None:
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     try:
         found = subprocess.run(
-            [python, "-c", _PROBE], env=environment, cwd="/", capture_output=True, text=True, check=False
+            [python, "-c", _PROBE],
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError as error:
-        raise SystemExit(f"tensorlift: cannot run {python}: {error}. Check {TORCH_PYTHON}.") from None
+        raise SystemExit(
+            f"tensorlift: cannot run {python}: {error}. Check {TORCH_PYTHON}."
+        ) from None
     if found.returncode == _NO_TORCH:
         return None
     if found.returncode != 0:
@@ -83,13 +95,13 @@ def _probe(python: str, keep_variables: bool) -> Torch | None:
 
 
 def check_supported(torch: Torch) -> None:
-    """Ends the build with one sentence where `torch` is older than what the sources compile against."""
+    """Ends the build with one sentence where `torch` is too old for the sources."""
     release = tuple(int(part) for part in torch.version.split(".")[:2])
     if release < OLDEST_TORCH:
         oldest = ".".join(map(str, OLDEST_TORCH))
         raise SystemExit(
-            f"tensorlift: expected torch {oldest} or newer, got torch {torch.version} in {torch.root}. "
-            f"Upgrade it (pip install 'torch>={oldest}') and install tensorlift again."
+            f"tensorlift: expected torch {oldest} or newer, got torch {torch.version} in "
+            f"{torch.root}. Run: pip install 'torch>={oldest}', then install tensorlift again."
         )
 
 
@@ -103,6 +115,9 @@ def find_torch() -> Torch | None:
     for python, keep_variables in dict.fromkeys(_candidates()):
         if torch := _probe(python, keep_variables):
             check_supported(torch)
-            print(f"tensorlift: building against torch {torch.version} in {torch.root}", file=sys.stderr)
+            print(
+                f"tensorlift: building against torch {torch.version} in {torch.root}",
+                file=sys.stderr,
+            )
             return torch
     return None
