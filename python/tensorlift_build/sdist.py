@@ -13,9 +13,9 @@ _SUFFIXES = (".py", ".cpp", ".h", ".md", ".json")
 class WholeTreeSdist(sdist):
     """setuptools' sdist, with the folders that no package lists."""
 
-    def add_defaults(self) -> None:
-        """Adds the sources of the build, the tests and the benchmarks."""
-        super().add_defaults()
+    def make_distribution(self) -> None:
+        """Adds the sources of the build, the tests and the benchmarks to what setuptools found."""
         for folder in _FOLDERS:
             files = sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES)
             self.filelist.extend(map(str, files))
+        super().make_distribution()

@@ -1,0 +1,183 @@
+"""The build: which torch is found, and what a user is told where it cannot work."""
+
+import importlib.machinery
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from tensorlift import _build_check
+
+ROOT = Path(__file__).parent.parent
+
+pytest.importorskip("setuptools")
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs code with the build backend importable, as a build front end would."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TENSORLIFT_")}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**kept, "PYTHONPATH": str(ROOT / "python"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+@pytest.fixture
+def fake_python(tmp_path):
+    """Makes an interpreter whose torch has the given version, or none."""
+
+    def make(version: str | None) -> str:
+        site = tmp_path / "site"
+        if version is not None:
+            (site / "torch" / "include" / "ATen").mkdir(parents=True)
+            (site / "torch" / "__init__.py").touch()
+            (site / "torch" / "version.py").write_text(f"__version__ = {version!r}\n")
+        site.mkdir(exist_ok=True)
+        python = tmp_path / "python"
+        python.write_text(
+            f'#!/bin/sh\nPYTHONPATH="{site}" exec "{sys.executable}" -S "$@"\n'  # no site-packages
+        )
+        python.chmod(0o755)
+        return str(python)
+
+    return make
+
+
+def requirements(**environment: str) -> subprocess.CompletedProcess[str]:
+    code = "import tensorlift_build as b; print(b.get_requires_for_build_wheel())"
+    return run(code, **environment)
+
+
+def test_the_installed_torch_is_found():
+    result = requirements()
+    assert result.returncode == 0, result.stderr
+    assert "torch" not in result.stdout
+    assert f"building against torch {torch.__version__}" in result.stderr
+
+
+def test_without_torch_a_supported_one_is_required(fake_python):
+    result = requirements(TENSORLIFT_TORCH_PYTHON=fake_python(None))
+    assert result.returncode == 0, result.stderr
+    assert "torch>=2.8,<2.16" in result.stdout
+
+
+def test_an_old_torch_is_one_sentence(fake_python):
+    result = requirements(TENSORLIFT_TORCH_PYTHON=fake_python("2.7.1+cu128"))
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "tensorlift: expected torch 2.8 or newer, got torch 2.7.1+cu128"
+    )
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("version", ["2.8.0", "2.15.1+cu130", "2.16.0.dev20261101", "3.0.0"])
+def test_newer_torches_are_tried(fake_python, version):
+    result = requirements(TENSORLIFT_TORCH_PYTHON=fake_python(version))
+    assert result.returncode == 0, result.stderr
+    assert f"building against torch {version}" in result.stderr
+
+
+def test_a_python_that_does_not_exist_is_one_sentence():
+    result = requirements(TENSORLIFT_TORCH_PYTHON="/no/such/python")
+    assert result.returncode == 1
+    assert "cannot run /no/such/python" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+BUILD = """
+    from setuptools import Distribution
+    from pathlib import Path
+    from tensorlift_build.extension import NinjaBuildExt, tensorlift_extension
+    command = NinjaBuildExt(Distribution({"ext_modules": [tensorlift_extension(Path.cwd())]}))
+    command.finalize_options()
+    command.build_lib = __import__("tempfile").mkdtemp()
+    command.run()
+"""
+
+
+def test_no_compiler_is_one_sentence():
+    result = run(BUILD, CXX="no-such-compiler")
+    assert result.returncode == 1
+    assert (
+        "tensorlift: expected a C++20 compiler, found no program 'no-such-compiler'"
+        in result.stderr
+    )
+    assert "Traceback" not in result.stderr
+
+
+def test_no_torch_at_build_time_is_one_sentence(fake_python):
+    result = run(BUILD, TENSORLIFT_TORCH_PYTHON=fake_python(None))
+    assert result.returncode == 1
+    assert "tensorlift: expected an installed torch to compile against" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def library(folder: Path, version: str) -> Path:
+    path = folder / f"_C{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    path.write_bytes(b"\x7fELF..TENSORLIFT_BUILT_FOR_TORCH=" + version.encode() + b"\0rest")
+    return path
+
+
+def test_another_torch_minor_is_one_import_error(tmp_path):
+    library(tmp_path, "2.11.0+cu130")
+    with pytest.raises(ImportError) as caught:
+        _build_check.load_native("tensorlift", tmp_path, installed="2.13.0+cpu")
+    message = str(caught.value)
+    assert "was compiled for torch 2.11.0+cu130, and torch 2.13.0+cpu is installed" in message
+    assert f"{sys.executable} -m pip install --force-reinstall --no-deps" in message
+
+
+def test_another_patch_release_is_fine():
+    major, minor = torch.__version__.split(".")[:2]
+    folder = Path(_build_check.__file__).parent
+    _build_check.load_native("tensorlift", folder, installed=f"{major}.{minor}.99+other")
+
+
+def test_a_module_for_another_python_is_one_import_error(tmp_path):
+    (tmp_path / "_C.cpython-399-x86_64-linux-gnu.so").touch()
+    with pytest.raises(ImportError, match=r"for this Python, found \['_C.cpython-399"):
+        _build_check.load_native("tensorlift", tmp_path)
+
+
+def test_a_module_that_does_not_load_says_so(tmp_path, monkeypatch):
+    package = tmp_path / "broken_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    library(package, torch.__version__)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="does not load with the torch"):
+        _build_check.load_native("broken_package", package)
+
+
+def test_the_binary_says_what_it_was_built_for():
+    import tensorlift
+
+    version = tensorlift._C.built_for_torch
+    assert version.split(".")[:2] == torch.__version__.split(".")[:2]
+
+
+def test_the_sdist_holds_what_a_build_needs(tmp_path):
+    code = f"""
+        import tensorlift_build
+        print("sdist:" + tensorlift_build.build_sdist({str(tmp_path)!r}))
+    """
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    import tarfile
+
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    needed = {name for name in tracked if not name.startswith(".")}
+    assert needed - names == set()
+    assert not [name for name in names if name.endswith((".so", ".o", ".pyc"))]

@@ -1,0 +1,74 @@
+"""What the documentation shows is what happens."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tensorlift
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(m.name for m in pkgutil.iter_modules(tensorlift.__path__) if m.name != "__main__")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "_C"])
+def test_docstring_examples(name):
+    module = importlib.import_module(f"tensorlift.{name}")
+    assert doctest.testmod(module).failed == 0
+
+
+def test_public_functions_have_examples():
+    for name in ("from_numpy", "explain", "empty_cache"):
+        assert ">>>" in getattr(tensorlift, name).__doc__
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_readme_python(block):
+    """Runs a block; where a line ends in `# → text`, its value prints as text."""
+    names: dict[str, object] = {}
+    statement = ""
+    for line in block.splitlines():
+        code, arrow, expected = line.partition("  # → ")
+        statement += code + "\n"
+        if arrow:
+            *before, last = statement.strip().splitlines()
+            exec("\n".join(before), names)
+            assert repr(eval(last, names)) == expected.strip()
+            statement = ""
+    exec(statement, names)
+
+
+def test_readme_has_a_quickstart_with_checked_results():
+    assert len(BLOCKS) >= 1
+    assert BLOCKS[0].count("# →") >= 3
+
+
+def test_ci_runs_the_commands_of_the_readme():
+    """.ci/run takes the first two shell blocks of the README and runs them."""
+    first, second = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)[:2]
+    assert "python -m tensorlift demo" in first
+    assert "pytest" in second
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "benchmarks").glob("bench_*.py")))
+def test_benchmarks_run_and_check_their_output(script, tmp_path):
+    report = tmp_path / "report.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick", "--json", str(report)]
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    assert "ratio" in result.stdout
+    assert report.stat().st_size > 1000

@@ -1,0 +1,68 @@
+"""Reused memory: bounded, given back on demand, never shared by two tensors that are alive."""
+
+import numpy as np
+import torch
+
+import tensorlift
+from tensorlift import _C
+
+LIMIT = 64 << 20
+
+
+def test_dead_copies_leave_bounded_memory_behind():
+    tensorlift.empty_cache()
+    assert _C.cached_bytes() == 0
+    for n in (1 << 12, 1 << 16, 1 << 20, 3 << 20):
+        tensors = tensorlift.from_numpy([np.zeros(n)] * 8, copy=True)
+        del tensors
+        assert 0 < _C.cached_bytes() <= LIMIT
+    tensorlift.empty_cache()
+    assert _C.cached_bytes() == 0
+
+
+def test_living_tensors_never_share_memory():
+    rng = np.random.default_rng(0)
+    alive = {}
+    for step in range(400):
+        n = int(rng.integers(1, 40_000))
+        (alive[step],) = tensorlift.from_numpy([np.full(n, step)], copy=True)
+        if len(alive) > 30:
+            del alive[int(rng.choice(list(alive)))]
+        if step % 50 == 49:
+            tensorlift.empty_cache()
+            assert all((tensor == key).all() for key, tensor in alive.items())
+
+
+def test_emptying_leaves_living_tensors_alone():
+    (tensor,) = tensorlift.from_numpy([np.arange(100_000)], copy=True)
+    tensorlift.empty_cache()
+    assert tensor[-1] == 99_999
+
+
+def test_a_copy_can_be_resized_like_any_tensor():
+    (tensor,) = tensorlift.from_numpy([np.arange(10_000)], copy=True)
+    tensor.resize_(50_000)
+    assert tensor[:10_000].tolist() == list(range(10_000))
+    tensor.set_(torch.zeros(3, dtype=torch.int64))
+    assert tensor.tolist() == [0, 0, 0]
+
+
+def test_a_chunk_of_tensor_objects_serves_again():
+    """Many lists, freed in any order: the memory of tensor objects is reused, not accumulated."""
+    import resource
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    array = np.zeros(2)
+
+    def churn(rounds):
+        kept = []
+        for _ in range(rounds):
+            kept.append(tensorlift.from_numpy([array] * 1000)[::100])
+            del kept[:-3]
+
+    churn(30)
+    before = peak()
+    churn(300)
+    assert peak() - before < 8 << 10  # KiB; without reuse it would be 100 MiB
