@@ -6,12 +6,23 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
 import tensorlift
 from tensorlift import reference
+
+# ml_dtypes' types with a twin in torch, as far as the installed version has them.
+ML_DTYPES_TWINS = [
+    name
+    for name in (
+        *("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+        *("float8_e8m0fnu", "complex32"),
+    )
+    if hasattr(ml_dtypes, name)
+]
 
 
 @pytest.fixture(params=["native", "reference"])

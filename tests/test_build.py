@@ -85,6 +85,15 @@ def test_newer_torches_are_tried(fake_python, version):
     assert f"building against torch {version}" in result.stderr
 
 
+def test_an_old_setuptools_is_one_sentence(tmp_path):
+    (tmp_path / "setuptools.py").write_text('__version__ = "65.5.0"')
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "python")])
+    result = run("import tensorlift_build", PYTHONPATH=path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("tensorlift: expected setuptools 77 or newer")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_python_that_does_not_exist_is_one_sentence():
     result = requirements(TENSORLIFT_TORCH_PYTHON="/no/such/python")
     assert result.returncode == 1

@@ -2,18 +2,18 @@
 
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
 import tensorlift
-from conftest import misaligned, odd_strides
+from conftest import ML_DTYPES_TWINS, misaligned, odd_strides
 
 NAMES = [
     *("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
     *("float16", "float32", "float64", "complex64", "complex128"),
-    *("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
-    *("float8_e8m0fnu", "complex32"),
+    *ML_DTYPES_TWINS,
 ]
 TARGETS = [getattr(torch, name) for name in NAMES]
 
@@ -37,12 +37,10 @@ def values_of(name: str) -> np.ndarray:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name.startswith("complex"):
-            ml_dtypes = pytest.importorskip("ml_dtypes")
             parts = np.array(FLOATS)
             values = parts + 1j * parts[::-1]
             return values.astype(ml_dtypes.complex32 if name == "complex32" else name)
         if name.startswith(("bfloat", "float8", "float16")):  # every bit pattern that there is
-            ml_dtypes = pytest.importorskip("ml_dtypes")
             dtype = np.dtype(name if name == "float16" else getattr(ml_dtypes, name))
             return np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}").view(dtype)
         return np.array(FLOATS).astype(name)
@@ -99,8 +97,7 @@ def test_every_pair_is_bit_for_bit_what_torch_gives(name, target):
         assert not wrong
 
 
-NUMPY_NAMES = [n for n in NAMES if not n.startswith(("bool", "uint8", "int8", "bf", "float8"))]
-NUMPY_NAMES.remove("complex32")  # ml_dtypes cannot swap it; test_dtypes.py does
+NUMPY_NAMES = [n for n in NAMES if n not in (*ML_DTYPES_TWINS, "bool", "uint8", "int8")]
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "contiguous"])

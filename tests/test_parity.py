@@ -3,21 +3,19 @@
 import tempfile
 import warnings
 
+import ml_dtypes
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tensorlift
-from conftest import misaligned, odd_strides, read_only, same_bits
+from conftest import ML_DTYPES_TWINS, misaligned, odd_strides, read_only, same_bits
 from tensorlift import reference
-
-ml_dtypes = pytest.importorskip("ml_dtypes")
 
 DTYPES = [
     *("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16", "Q"),
-    *(ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, ml_dtypes.complex32),
+    *(getattr(ml_dtypes, name) for name in ML_DTYPES_TWINS),
     *("M8[s]", "m8[us]", "g", "U3", "S2", "V4", object, [("x", "f4")], ml_dtypes.int4),
 ]
 TARGETS = [torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16]

@@ -10,6 +10,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import setuptools
+
+# Without isolation the front end takes whatever is there, and an old setuptools refuses
+# pyproject.toml in a page of words.
+if int(setuptools.__version__.split(".")[0]) < 77:
+    raise SystemExit(
+        f"tensorlift: expected setuptools 77 or newer to build with, got {setuptools.__version__}. "
+        "Leave out --no-build-isolation, or run: pip install -U setuptools ninja 'numpy>=2'"
+    )
+
 from setuptools import build_meta as _setuptools
 from setuptools.build_meta import (
     build_editable,
