@@ -9,7 +9,7 @@ namespace tensorlift {
 
 // Pageable memory, aligned to 64 bytes, uninitialised: a warm block for large tensors, torch's own
 // CPU allocator for small ones. The memory goes back when the storage dies, on whatever thread.
-// Throws c10::Error or std::bad_alloc. GIL not needed.
+// Throws c10::Error where it is not to be had. GIL not needed.
 [[nodiscard]] c10::DataPtr allocate_pageable(std::size_t nbytes);
 
 }  // namespace tensorlift

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <c10/core/ScalarType.h>
+#include <c10/util/SmallVector.h>
 
 #include <cstdint>
 
@@ -45,5 +46,9 @@ struct ArrayView {
   bool swapped = false;  // foreign byte order
   bool writeable = true;
 };
+
+// A copy of the shape, for whoever is going to run Python code.
+using Shape = c10::SmallVector<std::int64_t, 8>;
+inline Shape shape_of(const ArrayView& view) { return {view.shape, view.shape + view.ndim}; }
 
 }  // namespace tensorlift

@@ -1,22 +1,22 @@
 #include "block_cache.h"
 
+#include <c10/core/impl/alloc_cpu.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
 #include <deque>
 #include <mutex>
-#include <new>
 
 #include "per_process.h"
+#include "simd.h"
 
 namespace tensorlift {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
-
 // Under AddressSanitizer freed memory must stay freed, or it could not tell a late use.
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(TENSORLIFT_ADDRESS_SANITIZER)
 constexpr std::size_t kLimit = 0;
 #else
 constexpr std::size_t kLimit = kCacheLimit;
@@ -90,7 +90,7 @@ class BlockCache {
       if (oldest == nullptr || blocks.front().freed_at < oldest->front().freed_at) oldest = &blocks;
     }
     nbytes_ -= oldest->front().nbytes;
-    ::operator delete(oldest->front().memory, kAlignment);
+    c10::free_cpu(oldest->front().memory);
     oldest->pop_front();
   }
 
@@ -105,10 +105,10 @@ PerProcess<BlockCache> cache;
 }  // namespace
 
 void* allocate_block(std::size_t nbytes) {
-  if (!is_cacheable(nbytes)) return ::operator new(nbytes, kAlignment);
+  if (!is_cacheable(nbytes)) return c10::alloc_cpu(nbytes);
   const std::size_t size = rounded(nbytes);
   void* warm = cache.get().take(size);
-  return warm != nullptr ? warm : ::operator new(size, kAlignment);
+  return warm != nullptr ? warm : c10::alloc_cpu(size);
 }
 
 void free_block(void* block, std::size_t nbytes) noexcept {
@@ -119,7 +119,7 @@ void free_block(void* block, std::size_t nbytes) noexcept {
       // no room to remember it: let it go
     }
   }
-  ::operator delete(block, kAlignment);
+  c10::free_cpu(block);
 }
 
 void empty_block_cache() { cache.get().clear(); }

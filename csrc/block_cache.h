@@ -13,7 +13,8 @@ inline constexpr std::size_t kSmallestBlock = 8 << 10;
 inline constexpr std::size_t kCacheLimit = 64 << 20;
 
 // At least `nbytes` bytes, aligned to 64, uninitialised; warm where a block of about that size has
-// been freed before. Throws std::bad_alloc. Any thread, with or without the GIL.
+// been freed before. Throws c10::Error where the memory is not to be had, as torch's allocator
+// does. Any thread, with or without the GIL.
 [[nodiscard]] void* allocate_block(std::size_t nbytes);
 
 // Takes back what allocate_block(nbytes) gave. Any thread, with or without the GIL, also while the

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 

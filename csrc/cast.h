@@ -1,4 +1,6 @@
 // Cast: a run of numbers of one dtype becomes a run of another, bit for bit as Tensor.to() does it.
+// (Where torch's vector and scalar loops differ from each other, as one of them does it: the
+// payload of a NaN, a float outside the range of an integer.)
 #pragma once
 
 #include <c10/core/ScalarType.h>

@@ -22,11 +22,11 @@ const char* action_text(Action action) {
   return "unknown";
 }
 
-py::object shape_of(const ArrayView& view) {
+py::object shape_tuple(const ArrayView& view, const Shape& shape) {
   if (view.holder == Holder::kOther) return py::none();
-  py::tuple shape(static_cast<std::size_t>(view.ndim));
-  for (int d = 0; d < view.ndim; ++d) shape[static_cast<std::size_t>(d)] = py::int_(view.shape[d]);
-  return std::move(shape);
+  py::tuple sizes(shape.size());
+  for (std::size_t d = 0; d < shape.size(); ++d) sizes[d] = py::int_(shape[d]);
+  return std::move(sizes);
 }
 
 // Why a refused copy would have been needed says more than that it was refused.
@@ -40,14 +40,13 @@ py::tuple explain_one(std::size_t index, PyObject* item, const ConvertOptions& o
   const ArrayView view = inspect(item, &scalar);
   Plan plan;
   plan_array(view, options, plan);
+  const Shape shape = shape_of(view);  // from here on Python objects are made
   const bool rejected = plan.action == Action::kReject;
-  py::object shape = shape_of(view);
-  py::object dtype_in = view.holder == Holder::kOther ? py::object(py::none())
-                                                      : py::object(py::handle(item).attr("dtype"));
+  py::object dtype_in = view.holder == Holder::kOther ? py::object(py::none()) : dtype_of(item);
   py::object dtype_out = rejected ? py::object(py::none()) : py::cast(plan.dtype);
-  py::object message = rejected ? py::object(py::str(rejection_message(index, item, view, plan)))
+  py::object message = rejected ? py::object(py::str(rejection_message(index, item, shape, plan)))
                                 : py::object(py::none());
-  return py::make_tuple(action_text(plan.action), reason_of(plan), std::move(shape),
+  return py::make_tuple(action_text(plan.action), reason_of(plan), shape_tuple(view, shape),
                         std::move(dtype_in), std::move(dtype_out), rejected ? 0 : plan.nbytes,
                         std::move(message));
 }

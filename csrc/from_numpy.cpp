@@ -2,8 +2,10 @@
 
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "build.h"
 #include "gather.h"
@@ -75,6 +77,9 @@ class HiddenList {
     if (!list_) throw py::error_already_set();
     PyObject_GC_UnTrack(list_.ptr());
   }
+  ~HiddenList() {
+    if (!PyGILState_Check()) list_.release();  // a forced unwind at interpreter exit (see gil.h)
+  }
   void set(std::size_t index, at::Tensor&& tensor) {
     PyObject* wrapped = THPVariable_Wrap(std::move(tensor));
     if (wrapped == nullptr) throw py::error_already_set();
@@ -98,15 +103,22 @@ void run(const GatherJobs& jobs, std::optional<int> threads) {
 // Builds every tensor; those that need a copy are still empty, and `jobs` says what goes into them.
 void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, GatherJobs& jobs,
                std::vector<py::object>& scalars, Notes& notes) {
-  const GcPause no_finalizers;
+  GcPause gc_pause;
   ImplArena arena(items.size());
   Plan plan;
   py::object scalar;
   for (std::size_t i = 0; i < items.size(); ++i) {
     items.prefetch(i + kPrefetchDistance);
+    const bool runs_python = !PyArray_CheckExact(items[i]);  // a mask may be asked for
+    if (runs_python) gc_pause.end();
     const ArrayView view = inspect(items[i], &scalar);
+    if (runs_python) gc_pause.begin();
     plan_array(view, options, plan);
-    if (plan.action == Action::kReject) throw_rejection(i, items[i], view, plan);
+    if (plan.action == Action::kReject) {
+      const Shape shape = shape_of(view);
+      gc_pause.end();
+      throw_rejection(i, items[i], shape, plan);
+    }
     take_notes(notes, i, view, plan, options.readonly);
 
     const c10::IntArrayRef shape(view.shape, static_cast<std::size_t>(view.ndim));

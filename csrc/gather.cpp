@@ -1,11 +1,7 @@
 #include "gather.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "cast.h"
-#include "errors.h"
-#include "rearrange.h"
 #include "workers.h"
 
 namespace tensorlift {
@@ -22,6 +18,13 @@ Swap swap_of(c10::ScalarType type, bool swapped) {
   return c10::isComplexType(type) ? Swap::kHalves : Swap::kWhole;
 }
 
+// Does one step of `outer` lead from the end of `inner` to where it would go on?
+template <typename Dim>
+bool continues(const Dim& outer, const Dim& inner) {
+  std::int64_t whole = 0;
+  return !__builtin_mul_overflow(inner.size, inner.stride, &whole) && outer.stride == whole;
+}
+
 }  // namespace
 
 // Walks over one job's elements in C order, from any element on, and writes them contiguously.
@@ -30,8 +33,8 @@ class GatherJobs::Reader {
   Reader(const Job& job, const Dim* dims, std::int64_t first_element)
       : dims_(dims),
         last_(job.ndim - 1),
-        itemsize_(static_cast<std::int64_t>(c10::elementSize(job.from))),
-        rearrange_(rearrange_function(static_cast<int>(itemsize_), swap_of(job.from, job.swapped))),
+        itemsize_(job.from_size),
+        rearrange_(job.rearrange),
         position_(job.source) {
     for (int d = last_; d >= 0; --d) {
       index_[d] = 0;
@@ -83,27 +86,28 @@ class GatherJobs::Reader {
 void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot) {
   if (numel == 0) return;
   const c10::ScalarType from = view.element.twin;
-  const std::int64_t itemsize = view.element.itemsize;
+  const std::uint8_t from_size = view.element.itemsize;
+  const auto to_size = static_cast<std::uint8_t>(c10::elementSize(dtype));
   const std::size_t first_dim = dims_.size();
   dims_.push_back({1, 0});  // so that there are always rows
   for (int d = 0; d < view.ndim; ++d) {
     const Dim dim{view.shape[d], view.strides[d]};
     if (dim.size == 1) continue;
-    const bool continues = dims_.back().stride == dim.size * dim.stride;
-    if (continues && dims_.size() > first_dim + 1) {
+    if (dims_.size() > first_dim + 1 && continues(dims_.back(), dim)) {
       dims_.back() = {dims_.back().size * dim.size, dim.stride};
     } else {
       dims_.push_back(dim);
     }
   }
-  if (dims_.size() == first_dim + 1) dims_.push_back({1, itemsize});  // a single element
+  if (dims_.size() == first_dim + 1) dims_.push_back({1, from_size});  // a single element
   const std::size_t ndim = dims_.size() - first_dim;
-  const bool contiguous = ndim == 2 && dims_.back().stride == itemsize && !view.swapped;
+  const bool contiguous = ndim == 2 && dims_.back().stride == from_size && !view.swapped;
   const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % view.element.alignment == 0;
   jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot), numel, first_dim,
-                   static_cast<std::uint8_t>(ndim), view.swapped, contiguous && aligned, from,
-                   dtype});
-  const std::size_t widest = std::max(c10::elementSize(from), c10::elementSize(dtype));
+                   static_cast<std::uint8_t>(ndim), from_size, to_size, contiguous && aligned,
+                   rearrange_function(from_size, swap_of(from, view.swapped)),
+                   from == dtype ? nullptr : cast_function(from, dtype)});
+  const std::size_t widest = std::max(from_size, to_size);
   end_bytes_.push_back(nbytes() + static_cast<std::size_t>(numel) * widest);
 }
 
@@ -137,23 +141,20 @@ void GatherJobs::copy_bytes(std::size_t begin, std::size_t end) const {
 
 void GatherJobs::copy_elements(const Job& job, std::int64_t begin, std::int64_t end) const {
   if (begin >= end) return;
-  const auto from_size = static_cast<std::int64_t>(c10::elementSize(job.from));
-  const auto to_size = static_cast<std::int64_t>(c10::elementSize(job.to));
-  char* target = job.slot + begin * to_size;
-  const CastFunction cast = cast_function(job.from, job.to);
-  if (job.castable_in_place && job.from != job.to) {
-    return cast(job.source + begin * from_size, target, end - begin);
+  char* target = job.slot + begin * job.to_size;
+  if (job.castable_in_place && job.cast != nullptr) {
+    return job.cast(job.source + begin * job.from_size, target, end - begin);
   }
   Reader reader(job, dims_.data() + job.first_dim, begin);
-  if (job.from == job.to) return reader.read(target, end - begin);
+  if (job.cast == nullptr) return reader.read(target, end - begin);
 
   alignas(64) char block[kBlockBytes];
-  const std::int64_t block_items = static_cast<std::int64_t>(kBlockBytes) / from_size;
+  const std::int64_t block_items = static_cast<std::int64_t>(kBlockBytes) / job.from_size;
   while (begin < end) {
     const std::int64_t count = std::min(block_items, end - begin);
     reader.read(block, count);
-    cast(block, target, count);
-    target += count * to_size;
+    job.cast(block, target, count);
+    target += count * job.to_size;
     begin += count;
   }
 }

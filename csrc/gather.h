@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "array_view.h"
+#include "cast.h"
+#include "rearrange.h"
 
 namespace tensorlift {
 
@@ -39,12 +41,13 @@ class GatherJobs {
     const char* source;
     char* slot;
     std::int64_t numel;
-    std::size_t first_dim;  // into dims_
-    std::uint8_t ndim;      // at least 2
-    bool swapped;
+    std::size_t first_dim;   // into dims_
+    std::uint8_t ndim;       // at least 2
+    std::uint8_t from_size;  // bytes an element, in the source
+    std::uint8_t to_size;    // and in the slot
     bool castable_in_place;  // contiguous, aligned, native: no rearranging before a cast
-    c10::ScalarType from;
-    c10::ScalarType to;
+    RearrangeFunction rearrange;
+    CastFunction cast;  // nullptr: same dtype
   };
   class Reader;
 

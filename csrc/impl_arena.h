@@ -18,10 +18,10 @@ namespace tensorlift {
 // A tensor is a StorageImpl and a TensorImpl, each allocated on its own and freed on its own,
 // whenever and on whatever thread its last reference goes. With a thousand tensors at once malloc
 // and free were a third of the instructions of making them and the largest part of what is ours to
-// save. Here chunks for up to 32 tensors are allocated, warm ones where there are any; the last
+// save. Here chunks for some 30 tensors are allocated, warm ones where there are any; the last
 // object to die frees its chunk.
 //
-// A tensor that outlives its neighbours keeps their chunk: at most 12 KiB. (The arrays' memory has
+// A tensor that outlives its neighbours keeps their chunk: at most 10 KiB. (The arrays' memory has
 // nothing to do with it: each storage lets go of its own.)
 //
 // The arena itself is used by one thread and may die before the objects in it.
@@ -41,7 +41,6 @@ class ImplArena {
   }
 
  private:
-  static constexpr std::size_t kMaxTensorsPerChunk = 32;
   static constexpr std::size_t kAlignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
   struct alignas(kAlignment) Chunk {
@@ -70,7 +69,8 @@ class ImplArena {
       sizeof(Header) + (sizeof(Object) + kAlignment - 1) / kAlignment * kAlignment;
   static constexpr std::size_t kBytesPerTensor =
       kPlaceBytes<c10::StorageImpl> + kPlaceBytes<c10::TensorImpl>;
-  static_assert(kMaxTensorsPerChunk * kBytesPerTensor <= 12 << 10, "as promised above");
+  static constexpr std::size_t kMaxTensorsPerChunk = (10 << 10) / kBytesPerTensor;
+  static_assert(kMaxTensorsPerChunk > 0);
 
   static constexpr std::int64_t kOpen = std::int64_t{1} << 32;
 

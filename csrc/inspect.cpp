@@ -20,11 +20,11 @@ bool has_masked_values(PyObject* array) {
 
 ArrayView view_of(PyArrayObject* array) {
   ArrayView view;
+  view.element = element_type(PyArray_DESCR(array));  // first: may run Python code, once a dtype
   view.data = PyArray_DATA(array);
   view.shape = reinterpret_cast<const std::int64_t*>(PyArray_DIMS(array));
   view.strides = reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array));
   view.ndim = PyArray_NDIM(array);
-  view.element = element_type(PyArray_DESCR(array));
   view.holder = Holder::kArray;
   view.swapped = PyArray_ISBYTESWAPPED(array);
   view.writeable = PyArray_ISWRITEABLE(array);
@@ -32,6 +32,16 @@ ArrayView view_of(PyArrayObject* array) {
 }
 
 }  // namespace
+
+py::object dtype_of(PyObject* item) {
+  if (PyArray_Check(item)) {
+    auto* descr = PyArray_DESCR(reinterpret_cast<PyArrayObject*>(item));
+    return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(descr));
+  }
+  auto* descr = reinterpret_cast<PyObject*>(PyArray_DescrFromScalar(item));
+  if (descr == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(descr);
+}
 
 ArrayView inspect(PyObject* item, py::object* keep_alive) {
   if (PyArray_CheckExact(item)) return view_of(reinterpret_cast<PyArrayObject*>(item));

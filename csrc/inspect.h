@@ -13,4 +13,8 @@ namespace tensorlift {
 // long as the view is used. GIL held. Throws py::error_already_set where Python code raised.
 [[nodiscard]] ArrayView inspect(PyObject* item, py::object* keep_alive);
 
+// The dtype of an item that inspect() found to be an array or a scalar. Asks NumPy, not the item,
+// whose class may give any answer. GIL held.
+[[nodiscard]] py::object dtype_of(PyObject* item);
+
 }  // namespace tensorlift

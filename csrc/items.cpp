@@ -37,6 +37,7 @@ Items::Items(py::handle arrays) {
 }
 
 Items::~Items() {
+  if (!PyGILState_Check()) return;  // a forced unwind at interpreter exit: leak (see gil.h)
   for (PyObject* item : items_) Py_XDECREF(item);
 }
 

@@ -75,12 +75,12 @@ constexpr struct {
 };
 
 ElementType ml_dtypes_element(const PyArray_Descr* descr) {
-  const py::handle type(reinterpret_cast<PyObject*>(descr->typeobj));
+  const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(descr->typeobj));
+  const npy_intp itemsize = PyDataType_ELSIZE(descr);  // before Python code runs
   if (py::str(type.attr("__module__")).cast<std::string>() != "ml_dtypes") return {};
   const auto name = py::str(type.attr("__name__")).cast<std::string>();
   for (const auto& known : kMlDtypes) {
-    const bool same_size =
-        PyDataType_ELSIZE(descr) == static_cast<npy_intp>(c10::elementSize(known.twin));
+    const bool same_size = itemsize == static_cast<npy_intp>(c10::elementSize(known.twin));
     if (name == known.name && same_size) return twin(known.twin);
   }
   return {};
@@ -89,9 +89,10 @@ ElementType ml_dtypes_element(const PyArray_Descr* descr) {
 // Type numbers of user dtypes are given out at run time and never taken back.
 ElementType user_element(const PyArray_Descr* descr) {
   static auto* known = new std::unordered_map<int, ElementType>();  // guarded by the GIL
-  const auto found = known->find(descr->type_num);
+  const int number = descr->type_num;
+  const auto found = known->find(number);
   if (found != known->end()) return found->second;
-  return known->emplace(descr->type_num, ml_dtypes_element(descr)).first->second;
+  return known->emplace(number, ml_dtypes_element(descr)).first->second;
 }
 
 }  // namespace

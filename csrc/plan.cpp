@@ -1,7 +1,6 @@
 #include "plan.h"
 
 #include <bit>
-#include <limits>
 
 namespace tensorlift {
 namespace {
@@ -17,49 +16,55 @@ bool is_aligned(const ArrayView& view) {
   return (address & (view.element.alignment - 1U)) == 0;
 }
 
-// Translates byte strides to element strides, and checks that torch can express them.
+// Do all elements lie within 64 bits of each other? Then no later sum over strides overflows.
+bool reach_overflows(const ArrayView& view) {
+  std::int64_t reach = view.element.itemsize;  // bytes from the first to the end of the farthest
+  bool overflow = false;
+  for (int d = 0; d < view.ndim; ++d) {
+    const std::int64_t stride = view.strides[d];
+    std::int64_t steps = 0;
+    const std::int64_t negative = stride < 0 ? 1 - view.shape[d] : view.shape[d] - 1;
+    overflow |= __builtin_mul_overflow(negative, stride, &steps);
+    overflow |= __builtin_add_overflow(reach, steps, &reach);
+  }
+  return overflow;
+}
+
+// Translates byte strides to element strides, where torch can express them, and measures the
+// storage.
 //
 // The stride of a dimension of size 1, and every stride of an empty array, moves nothing: such a
 // stride is kept where torch could have it (torch.from_numpy keeps it) and else replaced by that of
 // a contiguous layout, so that it never forces a copy.
 //
-// Returns kShareable, kNegativeStride, kOddStride or kStrideOverflow.
+// Returns kShareable, kNegativeStride or kOddStride.
 Reason share_strides(const ArrayView& view, Plan& plan) {
-  const std::int64_t itemsize = view.element.itemsize;
+  const bool empty = !has_elements(view);
   const int shift = std::countr_zero(view.element.itemsize);
-  const std::int64_t odd_bits = itemsize - 1;
+  const std::int64_t odd_bits = std::int64_t{view.element.itemsize} - 1;
   std::int64_t last_element = 0;  // distance of the farthest element from the first, in elements
   std::int64_t contiguous = 1;    // the stride that a contiguous dimension d would have
-  bool overflow = false;
   for (int d = view.ndim - 1; d >= 0; --d) {
     const std::int64_t size = view.shape[d];
     const std::int64_t byte_stride = view.strides[d];
     std::int64_t stride = byte_stride >> shift;
     if (byte_stride < 0 || (byte_stride & odd_bits) != 0) [[unlikely]] {
-      if (size > 1 && has_elements(view)) {
+      if (size > 1 && !empty) {
         return byte_stride < 0 ? Reason::kNegativeStride : Reason::kOddStride;
       }
       stride = contiguous;
     }
     plan.strides[d] = stride;
-    std::int64_t reach = 0;
-    overflow |= __builtin_mul_overflow(size - 1, stride, &reach);
-    overflow |= __builtin_add_overflow(last_element, reach, &last_element);
+    if (!empty) last_element += (size - 1) * stride;
     if (__builtin_mul_overflow(stride, size > 1 ? size : 1, &contiguous)) contiguous = 1;
   }
-  std::int64_t nbytes = 0;
-  overflow |= __builtin_mul_overflow(last_element + 1, itemsize, &nbytes);
-  overflow |= last_element == std::numeric_limits<std::int64_t>::max();
-  if (!has_elements(view)) {
-    plan.nbytes = 0;
-    return Reason::kShareable;
-  }
-  plan.nbytes = static_cast<std::size_t>(nbytes);
-  return overflow ? Reason::kStrideOverflow : Reason::kShareable;
+  plan.nbytes = empty ? 0 : static_cast<std::size_t>(last_element + 1) << shift;
+  return Reason::kShareable;
 }
 
 // Why the elements cannot stay where they are, or kShareable.
 Reason layout_reason(const ArrayView& view, Plan& plan) {
+  if (has_elements(view) && reach_overflows(view)) return Reason::kStrideOverflow;
   if (view.holder == Holder::kScalar) return Reason::kScalar;
   if (view.swapped) return Reason::kByteOrder;
   const Reason strides = share_strides(view, plan);

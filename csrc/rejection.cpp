@@ -3,19 +3,19 @@
 #include <torch/csrc/autograd/python_variable.h>
 
 #include "errors.h"
+#include "inspect.h"
 
 namespace tensorlift {
 namespace {
 
 std::string text(py::handle object) { return py::str(object).cast<std::string>(); }
 
-std::string dtype_name(PyObject* item) { return text(py::handle(item).attr("dtype")); }
+std::string dtype_name(PyObject* item) { return text(dtype_of(item)); }
 
-// " of shape (2, 3)"; from the view, because an ndarray subclass may call its shape what it likes.
-std::string of_shape(const ArrayView& view) {
-  py::tuple shape(static_cast<std::size_t>(view.ndim));
-  for (int d = 0; d < view.ndim; ++d) shape[static_cast<std::size_t>(d)] = py::int_(view.shape[d]);
-  return " of shape " + text(shape);
+std::string of_shape(const Shape& shape) {
+  std::string sizes;
+  for (const std::int64_t size : shape) sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
+  return " of shape (" + sizes + (shape.size() == 1 ? ",)" : ")");
 }
 
 std::string not_an_array(PyObject* item) {
@@ -28,7 +28,7 @@ std::string not_an_array(PyObject* item) {
 
 // What to do about a dtype that torch has no counterpart for.
 std::string dtype_remedy(PyObject* item) {
-  const py::object dtype = py::handle(item).attr("dtype");
+  const py::object dtype = dtype_of(item);
   const py::object fields = dtype.attr("names");
   if (!fields.is_none()) {
     const auto names = py::list(fields);
@@ -50,18 +50,18 @@ std::string dtype_remedy(PyObject* item) {
   return "Use array.view() or array.astype() with a dtype of numbers.";
 }
 
-std::string refused_copy(PyObject* item, const ArrayView& view, const Plan& plan) {
+std::string refused_copy(PyObject* item, const Shape& shape, const Plan& plan) {
   std::string why = reason_text(plan.reason);
   if (plan.reason == Reason::kCast) {
     why = "cast from " + dtype_name(item) + " to " + c10::toString(plan.dtype);
   }
-  return "expected an array that can be shared, because of copy=False, got one" + of_shape(view) +
+  return "expected an array that can be shared, because of copy=False, got one" + of_shape(shape) +
          " that needs a copy: " + why + ". Pass copy=None to allow it.";
 }
 
-std::string reject_text(PyObject* item, const ArrayView& view, const Plan& plan) {
-  if (plan.copy_refused) return refused_copy(item, view, plan);
-  const auto got_dtype = [&] { return "got " + dtype_name(item) + of_shape(view) + ". "; };
+std::string reject_text(PyObject* item, const Shape& shape, const Plan& plan) {
+  if (plan.copy_refused) return refused_copy(item, shape, plan);
+  const auto got_dtype = [&] { return "got " + dtype_name(item) + of_shape(shape) + ". "; };
   switch (plan.reason) {
     case Reason::kNotAnArray:
       return not_an_array(item);
@@ -71,13 +71,13 @@ std::string reject_text(PyObject* item, const ArrayView& view, const Plan& plan)
       return "expected a dtype with a torch counterpart, " + got_dtype() +
              "Pass dtype=torch.int64 to get the counts of its unit (NaT is the smallest int64).";
     case Reason::kMasked:
-      return "expected an array without masked values, got a MaskedArray" + of_shape(view) +
+      return "expected an array without masked values, got a MaskedArray" + of_shape(shape) +
              " that has some. Use array.filled(value), or array.data to ignore the mask.";
     case Reason::kReadonlyRefused:
       return "expected a writeable array, because of readonly=\"error\", got a read-only one" +
-             of_shape(view) + ". Pass readonly=\"copy\", or copy the array.";
+             of_shape(shape) + ". Pass readonly=\"copy\", or copy the array.";
     case Reason::kStrideOverflow:
-      return "expected strides within 64 bits, got an array" + of_shape(view) +
+      return "expected strides within 64 bits, got an array" + of_shape(shape) +
              " that reaches farther. Copy the part that you need.";
     default:
       throw InternalError("rejection_message: this reason rejects nothing");
@@ -91,13 +91,13 @@ bool is_type_error(const Plan& plan) {
   return plan.reason != Reason::kReadonlyRefused && plan.reason != Reason::kStrideOverflow;
 }
 
-std::string rejection_message(std::size_t index, PyObject* item, const ArrayView& view,
+std::string rejection_message(std::size_t index, PyObject* item, const Shape& shape,
                               const Plan& plan) {
-  return "arrays[" + std::to_string(index) + "]: " + reject_text(item, view, plan);
+  return "arrays[" + std::to_string(index) + "]: " + reject_text(item, shape, plan);
 }
 
-void throw_rejection(std::size_t index, PyObject* item, const ArrayView& view, const Plan& plan) {
-  const std::string message = rejection_message(index, item, view, plan);
+void throw_rejection(std::size_t index, PyObject* item, const Shape& shape, const Plan& plan) {
+  const std::string message = rejection_message(index, item, shape, plan);
   if (is_type_error(plan)) throw TypeError(message);
   throw ValueError(message);
 }

@@ -13,13 +13,13 @@ namespace tensorlift {
 // Is the item of the wrong kind (TypeError), or is its value or layout not allowed (ValueError)?
 [[nodiscard]] bool is_type_error(const Plan& plan);
 
-// "arrays[3]: expected ..., got .... Remedy." for a plan whose action is kReject. GIL held; asks
-// the item's dtype for its name, so it may run Python code.
-[[nodiscard]] std::string rejection_message(std::size_t index, PyObject* item,
-                                            const ArrayView& view, const Plan& plan);
+// "arrays[3]: expected ..., got .... Remedy." for a plan whose action is kReject. GIL held; runs
+// Python code (a dtype's name), so there must be no view any more, only its shape.
+[[nodiscard]] std::string rejection_message(std::size_t index, PyObject* item, const Shape& shape,
+                                            const Plan& plan);
 
 // Throws the above as TypeError or ValueError.
-[[noreturn]] void throw_rejection(std::size_t index, PyObject* item, const ArrayView& view,
+[[noreturn]] void throw_rejection(std::size_t index, PyObject* item, const Shape& shape,
                                   const Plan& plan);
 
 }  // namespace tensorlift

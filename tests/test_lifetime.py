@@ -236,6 +236,17 @@ def test_in_a_reference_cycle():
             threading.Thread(target=churn, args=([np.zeros(n)] * 3,), daemon=True).start()
         time.sleep(0.1)
         """,
+        """
+        import threading, time
+        class Slow(np.ndarray):
+            def __del__(self):
+                time.sleep(0.5)
+        held = tl.from_numpy([np.ones(3).view(Slow)])
+        storage = held.pop().untyped_storage()
+        threading.Thread(target=lambda s=[storage]: s.clear(), daemon=True).start()
+        del storage
+        time.sleep(0.1)
+        """,
     ],
 )
 def test_interpreter_exit(keep):
@@ -244,3 +255,77 @@ def test_interpreter_exit(keep):
         "tensors = tl.from_numpy([np.ones(3) for _ in range(100)] + [np.ones(9)[::-1]] * 9)\n"
         + textwrap.dedent(keep)
     )
+
+
+def test_a_mask_may_switch_the_collector():
+    class Masked(np.ma.MaskedArray):
+        @property
+        def _mask(self):
+            gc.disable()
+            return np.ma.nomask
+
+        @_mask.setter
+        def _mask(self, value):
+            pass
+
+    array = np.zeros(3).view(Masked)
+    gc.enable()  # looking at the mask has disabled it already
+    try:
+        tensorlift.from_numpy([array])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+class Lying(np.ndarray):
+    """Changes its own shape when it is asked for its dtype or its name."""
+
+    @property
+    def dtype(self):
+        np.ndarray.resize(self, (1,) * 32, refcheck=False)
+        return super().dtype
+
+
+@pytest.mark.parametrize("make", [lambda: Lying((3,), "V4"), lambda: Lying((3,), "M8[s]")])
+def test_what_an_array_says_of_itself_is_not_asked(make):
+    with pytest.raises(TypeError, match=r"of shape \(3,\)"):
+        tensorlift.from_numpy([make()])
+    (entry,) = tensorlift.explain([make()])
+    assert entry.shape == (3,)
+    assert "of shape (3,)" in entry.error
+
+
+def test_a_finalizer_that_reshapes_while_explain_makes_objects():
+    class Cycle:
+        def __init__(self, array):
+            self.array = array
+            self.itself = self
+
+        def __del__(self):
+            np.ndarray.resize(self.array, (1,) * 20, refcheck=False)
+
+    threshold = gc.get_threshold()
+    try:
+        gc.set_threshold(1, 1, 1)
+        for _ in range(300):
+            array = np.zeros(3)
+            Cycle(array)
+            (entry,) = tensorlift.explain([array])
+            assert entry.shape in ((3,), (1,) * 20)
+    finally:
+        gc.set_threshold(*threshold)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(enabled):
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        tensorlift.from_numpy([np.zeros(3), np.zeros(3)[::-1]])
+        assert gc.isenabled() == enabled
+        with pytest.raises(TypeError):
+            tensorlift.from_numpy([np.zeros(3), "x"])
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+    assert gc.is_tracked(tensorlift.from_numpy([np.zeros(3)]))

@@ -147,6 +147,14 @@ def test_subclasses_are_read_as_the_arrays_that_they_are(tl, tmp_path):
     assert tensors[2][0] == 9
 
 
+@pytest.mark.parametrize("stride", [2**63 - 1, -(2**63), 2**62])
+def test_strides_that_leave_64_bits_are_refused(tl, stride):
+    array = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (3,), (stride,))
+    for options in ({}, {"copy": True}, {"dtype": torch.float32}):
+        with pytest.raises(ValueError, match=r"^arrays\[0\]: expected"):
+            tl.from_numpy([array], **options)
+
+
 def test_a_masked_array_without_masked_values_is_an_array(tl):
     data = np.arange(3.0)
     for array in (np.ma.masked_array(data), np.ma.masked_array(data, [False] * 3)):

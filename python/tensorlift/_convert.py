@@ -30,7 +30,9 @@ def from_numpy(
         arrays: a sequence or iterable of :class:`numpy.ndarray`, of any shapes and dtypes; a NumPy
             scalar counts as a 0-d array. It is read once.
         dtype: dtype of the tensors. None keeps each array's own; datetime64 and timedelta64 need
-            ``torch.int64``. A cast gives, bit for bit, what :meth:`torch.Tensor.to` gives.
+            ``torch.int64``. A cast gives, bit for bit, what :meth:`torch.Tensor.to` gives; where
+            torch's own loops differ (the payload of a NaN, a float outside an integer's range),
+            one of its answers.
         copy: None copies only where sharing is impossible, True always, False never (the meaning of
             NumPy 2 and of the Python array API standard).
         readonly: what to do with a read-only array that would be shared. "warn" shares it and warns
@@ -47,6 +49,7 @@ def from_numpy(
             structured, longdouble), or masked values.
         ValueError: `copy` is False and an array needs a copy, or `readonly` is "error" and an array
             is read-only.
+        RuntimeError: torch cannot allocate the memory for a copy.
 
     After an error nothing is held and nothing has been changed.
 

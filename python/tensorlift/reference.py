@@ -167,6 +167,9 @@ def _plan(
         return rejected("masked values")
     if array.dtype.kind in "mM" and dtype != torch.int64:
         return rejected("datetime without dtype=torch.int64")
+    reach = sum((n - 1) * abs(stride) for n, stride in zip(array.shape, array.strides, strict=True))
+    if array.size and reach + array.itemsize >= 2**63:
+        return rejected("strides overflow 64 bits")
     result = twin if dtype is None else dtype
     reason = _copy_reason(item, array, twin, result, copy, readonly)
     if reason is None:
@@ -181,8 +184,8 @@ def _plan(
 
 
 def _error_type(entry: Entry) -> type[Exception]:
-    is_value = entry.reason.endswith("copy=False") or entry.reason.startswith("read-only")
-    return ValueError if is_value else TypeError
+    is_value = entry.reason.startswith(("read-only", "strides overflow"))
+    return ValueError if is_value or entry.reason.endswith("copy=False") else TypeError
 
 
 def _copy_reason(

@@ -93,6 +93,7 @@ def _compile_flags(torch: Torch) -> list[str]:
     flags = [
         "-std=c++20",
         "-fPIC",
+        "-pthread",
         "-fvisibility=hidden",
         "-fvisibility-inlines-hidden",
         "-Wall",
@@ -116,7 +117,7 @@ def _compile_flags(torch: Torch) -> list[str]:
 
 def _link_flags(torch: Torch) -> list[str]:
     # No rpath: the package imports torch first, and the loader then finds its libraries by name.
-    flags = [f"-L{torch.root / 'lib'}", "-lc10", "-ltorch_cpu", "-ltorch_python"]
+    flags = [f"-L{torch.root / 'lib'}", "-lc10", "-ltorch_cpu", "-ltorch_python", "-pthread"]
     if sys.platform == "darwin":
         flags += ["-undefined", "dynamic_lookup"]
     if sanitizers := os.environ.get("TENSORLIFT_SANITIZE"):
