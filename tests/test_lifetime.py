@@ -240,12 +240,11 @@ def test_in_a_reference_cycle():
         import threading, time
         class Slow(np.ndarray):
             def __del__(self):
-                time.sleep(0.5)
-        held = tl.from_numpy([np.ones(3).view(Slow)])
-        storage = held.pop().untyped_storage()
-        threading.Thread(target=lambda s=[storage]: s.clear(), daemon=True).start()
-        del storage
-        time.sleep(0.1)
+                for _ in range(4000):
+                    time.sleep(0.002)
+        box = [t.untyped_storage() for t in tl.from_numpy([np.ones(3).view(Slow)])]
+        threading.Thread(target=box.clear, daemon=True).start()
+        time.sleep(0.2)
         """,
     ],
 )
