@@ -101,6 +101,22 @@ def swapped() -> harness.Case:
     )
 
 
+def cast() -> harness.Case:
+    arrays = [rng.integers(0, 99, 64).astype(np.int32) for _ in range(1000)]
+    dtype = torch.float32
+    return harness.Case(
+        "1000 x int32(64) to float32",
+        len(arrays),
+        {
+            "tensorlift.from_numpy": lambda: tensorlift.from_numpy(arrays, dtype=dtype),
+            "[from_numpy(a).to(dtype)]": lambda: [torch.from_numpy(a).to(dtype) for a in arrays],
+            "[from_numpy(a.astype(dtype))]": lambda: [
+                torch.from_numpy(a.astype(np.float32)) for a in arrays
+            ],
+        },
+    )
+
+
 def main() -> None:
     options = harness.arguments(__doc__.splitlines()[0])
     sizes = (10, 1000) if options.quick else (10, 1000, 100_000, 1_000_000)
@@ -118,6 +134,7 @@ def main() -> None:
         partial(copied, "256 mirrored (64, 64) float64", [a[:, ::-1] for a in images], 2.5),
         partial(copied, "256 flipped (64, 64) float64", [a[::-1] for a in images], 2.5),
         swapped,
+        cast,
     ]
     harness.run(__doc__.splitlines()[0], cases, options)
 
