@@ -26,7 +26,7 @@ py::object shape_tuple(const ArrayView& view, const Shape& shape) {
   if (view.holder == Holder::kOther) return py::none();
   py::tuple sizes(shape.size());
   for (std::size_t d = 0; d < shape.size(); ++d) sizes[d] = py::int_(shape[d]);
-  return std::move(sizes);
+  return sizes;
 }
 
 // Why a refused copy would have been needed says more than that it was refused.

@@ -23,8 +23,9 @@ namespace {
 // another thread wants it, and 64 KiB are copied in 10 us.
 constexpr std::size_t kReleaseGilBytes = 64 << 10;
 
-// How far ahead to load array headers; found by measuring a million arrays.
-constexpr std::size_t kPrefetchDistance = 8;
+// How far ahead to load array headers. A million shuffled arrays, creation alone: 740 ns an array
+// without, 414 with 4, about 500 with 8 and 16.
+constexpr std::size_t kPrefetchDistance = 4;
 
 // What the user is told about once per call, however many arrays it concerns.
 struct Notes {
