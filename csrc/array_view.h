@@ -21,8 +21,9 @@ enum class ElementKind : std::uint8_t {
 struct ElementType {
   c10::ScalarType twin = c10::ScalarType::Undefined;  // defined for kTwin and kDatetime
   ElementKind kind = ElementKind::kUnsupported;
-  std::uint8_t itemsize = 0;   // of the twin, in bytes; a power of 2
-  std::uint8_t alignment = 0;  // of the twin, in bytes; a power of 2
+  // Of the twin, in bytes; a power of 2. Also its alignment: c10::complex is aligned to its whole
+  // size, unlike NumPy's, and torch's kernels rely on it.
+  std::uint8_t itemsize = 0;
 };
 
 // What kind of Python object holds the elements.

@@ -1,6 +1,7 @@
 #include "block_cache.h"
 
 #include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <array>
@@ -102,13 +103,23 @@ class BlockCache {
 
 PerProcess<BlockCache> cache;
 
+// What we keep for later must not be what is missing now.
+void* allocate_fresh(std::size_t nbytes) {
+  try {
+    return c10::alloc_cpu(nbytes);
+  } catch (const c10::Error&) {
+    cache.get().clear();
+    return c10::alloc_cpu(nbytes);
+  }
+}
+
 }  // namespace
 
 void* allocate_block(std::size_t nbytes) {
-  if (!is_cacheable(nbytes)) return c10::alloc_cpu(nbytes);
+  if (!is_cacheable(nbytes)) return allocate_fresh(nbytes);
   const std::size_t size = rounded(nbytes);
   void* warm = cache.get().take(size);
-  return warm != nullptr ? warm : c10::alloc_cpu(size);
+  return warm != nullptr ? warm : allocate_fresh(size);
 }
 
 void free_block(void* block, std::size_t nbytes) noexcept {

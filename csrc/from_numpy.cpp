@@ -101,9 +101,17 @@ void run(const GatherJobs& jobs, std::optional<int> threads) {
   jobs.run(threads);
 }
 
-// Builds every tensor; those that need a copy are still empty, and `jobs` says what goes into them.
-void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, GatherJobs& jobs,
-               std::vector<py::object>& scalars, Notes& notes) {
+// The tensors of a call that need a copy. They are no Python objects before they are full: until
+// then other threads could find them, and resize them away under the gathering threads.
+struct Copies {
+  GatherJobs jobs;
+  std::vector<std::pair<std::size_t, at::Tensor>> tensors;  // with their place in the list
+  std::vector<py::object> scalars;  // arrays that inspect() made, alive until they are copied
+};
+
+// Builds every tensor; the shared ones are put into the list.
+void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, Copies& copies,
+               Notes& notes) {
   GcPause gc_pause;
   ImplArena arena(items.size());
   Plan plan;
@@ -129,11 +137,19 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
                             {plan.strides, shape.size()});
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
-      jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
-      if (scalar) scalars.push_back(std::exchange(scalar, py::object()));
+      copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
+      copies.tensors.emplace_back(i, std::move(tensor));
+      if (scalar) copies.scalars.push_back(std::exchange(scalar, py::object()));
+      continue;
     }
     tensors.set(i, std::move(tensor));
   }
+}
+
+void fill(Copies& copies, std::optional<int> threads, HiddenList& tensors) {
+  if (!copies.jobs.empty()) run(copies.jobs, threads);
+  const GcPause no_finalizers;
+  for (auto& [index, tensor] : copies.tensors) tensors.set(index, std::move(tensor));
 }
 
 }  // namespace
@@ -141,11 +157,10 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
 py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optional<int> threads) {
   Items items(arrays);
   HiddenList tensors(items.size());
-  GatherJobs jobs;
-  std::vector<py::object> scalars;  // arrays that inspect() made, alive until they have been copied
+  Copies copies;
   Notes notes;
-  build_all(items, options, tensors, jobs, scalars, notes);
-  if (!jobs.empty()) run(jobs, threads);
+  build_all(items, options, tensors, copies, notes);
+  fill(copies, threads, tensors);
   emit(notes);
   return std::move(tensors).reveal();
 }

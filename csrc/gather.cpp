@@ -102,7 +102,7 @@ void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType 
   if (dims_.size() == first_dim + 1) dims_.push_back({1, from_size});  // a single element
   const std::size_t ndim = dims_.size() - first_dim;
   const bool contiguous = ndim == 2 && dims_.back().stride == from_size && !view.swapped;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % view.element.alignment == 0;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % view.element.itemsize == 0;
   jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot), numel, first_dim,
                    static_cast<std::uint8_t>(ndim), from_size, to_size, contiguous && aligned,
                    rearrange_function(from_size, swap_of(from, view.swapped)),

@@ -47,7 +47,9 @@ ArrayView inspect(PyObject* item, py::object* keep_alive) {
   if (PyArray_CheckExact(item)) return view_of(reinterpret_cast<PyArrayObject*>(item));
   if (PyArray_Check(item)) {
     // The mask first: asking for it runs Python code, after which a view would be stale.
-    const bool masked = has_masked_values(item);
+    const auto* descr = PyArray_DESCR(reinterpret_cast<PyArrayObject*>(item));
+    const bool masked =
+        element_type(descr).kind != ElementKind::kUnsupported && has_masked_values(item);
     ArrayView view = view_of(reinterpret_cast<PyArrayObject*>(item));
     if (masked) view.holder = Holder::kMaskedArray;
     return view;

@@ -20,7 +20,9 @@ void check_is_a_list(py::handle arrays) {
   if (PyArray_Check(object)) refuse(arrays, "Pass [array], or list(array) for its rows.");
   if (THPVariable_Check(object)) refuse(arrays, "It is a tensor already.");
   if (PyUnicode_Check(object) || PyBytes_Check(object)) refuse(arrays, "Pass a list of arrays.");
-  if (PyDict_Check(object)) refuse(arrays, "Pass list(mapping.values()).");
+  if (py::isinstance(arrays, py::module_::import("collections.abc").attr("Mapping"))) {
+    refuse(arrays, "Pass list(mapping.values()).");
+  }
 }
 
 }  // namespace

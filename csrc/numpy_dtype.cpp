@@ -12,8 +12,7 @@ namespace {
 
 ElementType element(c10::ScalarType type, ElementKind kind) {
   const auto itemsize = static_cast<std::uint8_t>(c10::elementSize(type));
-  const bool is_complex = c10::isComplexType(type);  // aligns as its two parts do
-  return {type, kind, itemsize, static_cast<std::uint8_t>(is_complex ? itemsize / 2 : itemsize)};
+  return {type, kind, itemsize};
 }
 
 ElementType twin(c10::ScalarType type) { return element(type, ElementKind::kTwin); }

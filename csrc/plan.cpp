@@ -13,7 +13,7 @@ bool has_elements(const ArrayView& view) {
 
 bool is_aligned(const ArrayView& view) {
   const auto address = reinterpret_cast<std::uintptr_t>(view.data);
-  return (address & (view.element.alignment - 1U)) == 0;
+  return (address & (view.element.itemsize - 1U)) == 0;
 }
 
 // Do all elements lie within 64 bits of each other? Then no later sum over strides overflows.

@@ -53,7 +53,7 @@ std::string dtype_remedy(PyObject* item) {
 std::string refused_copy(PyObject* item, const Shape& shape, const Plan& plan) {
   std::string why = reason_text(plan.reason);
   if (plan.reason == Reason::kCast) {
-    why = "cast from " + dtype_name(item) + " to " + c10::toString(plan.dtype);
+    why = "cast from " + dtype_name(item) + " to " + text(py::cast(plan.dtype));
   }
   return "expected an array that can be shared, because of copy=False, got one" + of_shape(shape) +
          " that needs a copy: " + why + ". Pass copy=None to allow it.";

@@ -29,12 +29,19 @@ def test_demo_with_files(tmp_path, capsys):
     assert "Both paths agree on 2 tensors." in out
 
 
+def test_demo_with_nan(tmp_path, capsys):
+    np.save(tmp_path / "nan.npy", np.array([1, np.nan]))
+    assert main(["demo", str(tmp_path / "nan.npy")]) == 0
+    assert "Both paths agree on 1 tensors." in capsys.readouterr().out
+
+
 def test_mistakes_are_one_line(tmp_path, capsys):
     (tmp_path / "bad.npy").write_bytes(b"no array")
     (tmp_path / "bad.npz").write_bytes(b"no zip")
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
     np.save(tmp_path / "text.npy", np.array(["a"]))
-    for name in ("missing.npy", "bad.npy", "bad.npz", "objects.npy", "text.npy"):
+    (tmp_path / "worse.npz").write_bytes(b"PK\3\4 no zip")
+    for name in ("worse.npz", "missing.npy", "bad.npy", "bad.npz", "objects.npy", "text.npy"):
         assert main(["demo", str(tmp_path / name)]) == 1
         captured = capsys.readouterr()
         assert captured.err.startswith("tensorlift: ")

@@ -46,6 +46,20 @@ def test_copy_false_refuses_it_by_index(tl, layout):
         tl.from_numpy(arrays, copy=False)
 
 
+def test_complex_numbers_are_aligned_as_torch_wants_them(tl):
+    """NumPy aligns complex128 to 8 bytes, torch's kernels to 16; torch crashes on the former."""
+    raw = np.zeros(64, np.uint8)
+    offset = -raw.__array_interface__["data"][0] % 16
+    for dtype, step in ((np.complex128, 8), (np.complex64, 4)):
+        array = raw[offset + step :][:32].view(dtype)
+        assert array.flags.aligned
+        (entry,) = tl.explain([array])
+        assert entry.reason == "misaligned data"
+        assert tl.from_numpy([array])[0][:1].clone().item() == 0
+        (entry,) = tl.explain([raw[offset:][:32].view(dtype)])
+        assert entry.action == "shared"
+
+
 def test_copy_true_always_copies(tl):
     array = np.arange(6).reshape(2, 3).T
     (tensor,) = tl.from_numpy([array], copy=True)

@@ -80,6 +80,10 @@ REFUSED = {
     "int4": (np.zeros(2, ml_dtypes.int4), "array.astype(numpy.int8)"),
     "float8_e4m3": (np.zeros(2, ml_dtypes.float8_e4m3), "array.astype(numpy.float32)"),
     "masked": (np.ma.masked_array([1, 2], [False, True]), "array.filled(value)"),
+    "masked, structured": (
+        np.ma.array([(1, 2.0)], dtype="i4,f4", mask=[(True, False)]),
+        "array['f0']",
+    ),
     "str scalar": (np.str_("a"), "Turn text into numbers"),
     "object 0-d": (np.array(None), "array.astype(numpy.float32)"),
 }

@@ -1,5 +1,6 @@
 """Options: their values, their errors, and the read-only choices."""
 
+import types
 import warnings
 
 import numpy as np
@@ -41,7 +42,10 @@ def test_options_are_keywords_and_data_is_positional(tl):
 
 @pytest.mark.parametrize(
     "arrays",
-    [np.zeros(3), np.zeros((2, 2)), torch.zeros(2), "abc", b"abc", {"a": np.zeros(1)}, 5, None],
+    [
+        *(np.zeros(3), np.zeros((2, 2)), torch.zeros(2), "abc", b"abc", 5, None),
+        *({"a": np.zeros(1)}, types.MappingProxyType({})),
+    ],
     ids=lambda a: type(a).__name__,
 )
 def test_what_is_no_list_of_arrays(tl, arrays):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(format_table(("what", "which"), list(facts.items())))
     except _demo.UserError as error:
         print(f"tensorlift: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `demo | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 

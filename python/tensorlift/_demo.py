@@ -38,12 +38,12 @@ def load(paths: Sequence[str]) -> list[tuple[str, Array]]:
     arrays: list[tuple[str, Array]] = []
     for path in paths:
         try:
-            if path.endswith(".npz"):
-                with np.load(path, allow_pickle=False) as archive:
+            if path.lower().endswith(".npz"):
+                with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                     arrays += [(f"{path}:{name}", archive[name]) for name in archive.files]
             else:
                 arrays.append((path, np.load(path, mmap_mode="c", allow_pickle=False)))
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # a file can be broken in more ways than NumPy has errors for
             raise UserError(f"{path}: {error}") from error
     return arrays
 
@@ -72,9 +72,14 @@ def sample() -> list[tuple[str, Array]]:
     ]
 
 
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The elements' bits, in which NaN equals itself."""
+    return tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+
+
 def _agree(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
     return all(
-        a.dtype == b.dtype and a.stride() == b.stride() and torch.equal(a, b)
+        a.dtype == b.dtype and a.stride() == b.stride() and torch.equal(_bytes(a), _bytes(b))
         for a, b in zip(ours, theirs, strict=True)
     )
 

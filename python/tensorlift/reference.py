@@ -211,8 +211,7 @@ def _copy_reason(
             return "negative stride"
         if stride % array.itemsize:
             return "stride is no multiple of the itemsize"
-    alignment = twin.itemsize // 2 if twin.is_complex else twin.itemsize
-    if array.size and array.__array_interface__["data"][0] % alignment:
+    if array.size and array.__array_interface__["data"][0] % twin.itemsize:
         return "misaligned data"
     if twin != result:
         return "cast"
