@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <new>
 
 #include "per_process.h"
 #include "simd.h"

@@ -11,8 +11,8 @@
 
 namespace tensorlift {
 
-// A CPU tensor over `memory`, which it takes over: what at::for_blob(...).make_tensor() gives, in
-// a third of the time (no dispatcher, no std::function, no second walk over the strides).
+// A CPU tensor over `memory`, which it takes over: what at::for_blob(...).make_tensor() gives,
+// without its guards and its second walk over the strides.
 //
 // `nbytes` is the storage's size and `strides` are in elements; the caller has checked both (see
 // plan.cpp; at::from_blob would abort the process on some negative strides). GIL not needed.

@@ -20,7 +20,7 @@ namespace tensorlift {
 namespace {
 
 // Below this the GIL stays held: giving it away can cost a whole switch interval (5 ms) when
-// another thread wants it, and 64 KiB are copied in 10 us.
+// another thread wants it, and 64 KiB are copied in a few microseconds.
 constexpr std::size_t kReleaseGilBytes = 64 << 10;
 
 // How far ahead to load array headers. A million shuffled arrays, creation alone: 740 ns an array
