@@ -38,8 +38,7 @@ bool reach_overflows(const ArrayView& view) {
 // a contiguous layout, so that it never forces a copy.
 //
 // Returns kShareable, kNegativeStride or kOddStride.
-Reason share_strides(const ArrayView& view, Plan& plan) {
-  const bool empty = !has_elements(view);
+Reason share_strides(const ArrayView& view, bool empty, Plan& plan) {
   const int shift = std::countr_zero(view.element.itemsize);
   const std::int64_t odd_bits = std::int64_t{view.element.itemsize} - 1;
   std::int64_t last_element = 0;  // distance of the farthest element from the first, in elements
@@ -64,12 +63,13 @@ Reason share_strides(const ArrayView& view, Plan& plan) {
 
 // Why the elements cannot stay where they are, or kShareable.
 Reason layout_reason(const ArrayView& view, Plan& plan) {
-  if (has_elements(view) && reach_overflows(view)) return Reason::kStrideOverflow;
+  const bool empty = !has_elements(view);
+  if (!empty && reach_overflows(view)) return Reason::kStrideOverflow;
   if (view.holder == Holder::kScalar) return Reason::kScalar;
   if (view.swapped) return Reason::kByteOrder;
-  const Reason strides = share_strides(view, plan);
+  const Reason strides = share_strides(view, empty, plan);
   if (strides != Reason::kShareable) return strides;
-  if (plan.nbytes != 0 && !is_aligned(view)) return Reason::kMisaligned;
+  if (!empty && !is_aligned(view)) return Reason::kMisaligned;
   return Reason::kShareable;
 }
 
