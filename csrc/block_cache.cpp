@@ -10,6 +10,7 @@
 #include <deque>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "per_process.h"
 #include "simd.h"
@@ -29,6 +30,11 @@ constexpr std::size_t kSizesPerOctave = 4;
 constexpr std::size_t kSizeCount =
     kSizesPerOctave * static_cast<std::size_t>(std::bit_width(kCacheLimit / kSmallestBlock));
 
+constexpr std::size_t size_of(std::size_t index) {
+  const std::size_t octave = kSmallestBlock << index / kSizesPerOctave;
+  return octave + index % kSizesPerOctave * (octave / kSizesPerOctave);
+}
+
 constexpr std::size_t rounded(std::size_t nbytes) {
   const std::size_t step = std::bit_floor(nbytes) / kSizesPerOctave;
   return (nbytes + step - 1) / step * step;
@@ -42,6 +48,8 @@ constexpr std::size_t size_index(std::size_t rounded_bytes) {
 }
 static_assert(size_index(kSmallestBlock) == 0);
 static_assert(size_index(rounded(kCacheLimit)) < kSizeCount);
+static_assert(size_of(size_index(rounded(3 << 20))) == rounded(3 << 20));
+static_assert(size_of(size_index(rounded(9 << 10))) == rounded(9 << 10));
 static_assert(rounded(kSmallestBlock + 1) == kSmallestBlock + kSmallestBlock / kSizesPerOctave);
 
 bool is_cacheable(std::size_t nbytes) {
@@ -114,6 +122,14 @@ void* allocate_fresh(std::size_t nbytes) {
   }
 }
 
+// One deleter a size, so that a tensor's storage needs no note of the size of its block.
+template <std::size_t... Index>
+constexpr std::array<c10::DeleterFnPtr, sizeof...(Index)> deleters(std::index_sequence<Index...>) {
+  return {[](void* block) { free_block(block, size_of(Index)); }...};
+}
+
+constexpr auto kDeleters = deleters(std::make_index_sequence<kSizeCount>());
+
 }  // namespace
 
 void* allocate_block(std::size_t nbytes) {
@@ -132,6 +148,10 @@ void free_block(void* block, std::size_t nbytes) noexcept {
     }
   }
   c10::free_cpu(block);
+}
+
+c10::DeleterFnPtr block_deleter(std::size_t nbytes) {
+  return is_cacheable(nbytes) ? kDeleters[size_index(rounded(nbytes))] : &c10::free_cpu;
 }
 
 void empty_block_cache() { cache.get().clear(); }

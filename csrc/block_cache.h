@@ -2,6 +2,8 @@
 // is several times what it costs to fill the page; a block that was just freed costs nothing.
 #pragma once
 
+#include <c10/core/Allocator.h>
+
 #include <cstddef>
 
 namespace tensorlift {
@@ -20,6 +22,9 @@ inline constexpr std::size_t kCacheLimit = 64 << 20;
 // Takes back what allocate_block(nbytes) gave. Any thread, with or without the GIL, also while the
 // process ends. When the cache is full its oldest blocks go back to the system.
 void free_block(void* block, std::size_t nbytes) noexcept;
+
+// A function that takes back a block of that size.
+[[nodiscard]] c10::DeleterFnPtr block_deleter(std::size_t nbytes);
 
 // Gives all unused blocks back to the system.
 void empty_block_cache();

@@ -33,7 +33,9 @@ at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nby
 at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                        c10::IntArrayRef shape) {
   c10::Allocator* allocator = c10::GetAllocator(c10::DeviceType::CPU);  // for a later resize_()
-  at::Tensor tensor = tensor_over(arena, allocate_pageable(nbytes), nbytes, allocator, dtype);
+  const bool is_small = nbytes > 0 && nbytes <= ImplArena::kMaxElementBytes;
+  c10::DataPtr memory = is_small ? arena.allocate_elements(nbytes) : allocate_pageable(nbytes);
+  at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, allocator, dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
   return tensor;
 }

@@ -21,8 +21,7 @@ namespace tensorlift {
                                       c10::IntArrayRef strides);
 
 // A contiguous, resizable CPU tensor over `nbytes` of uninitialised pageable memory, much as
-// torch.empty(shape, dtype=dtype) makes it (a large one's memory has a deleter of ours, so torch's
-// copy-on-write clones refuse it). GIL not needed.
+// torch.empty(shape, dtype=dtype) makes it; a small one's lies in the arena. GIL not needed.
 // Throws c10::Error where the memory is not to be had.
 [[nodiscard]] at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                                      c10::IntArrayRef shape);

@@ -110,8 +110,8 @@ struct Copies {
 };
 
 // Builds every tensor; the shared ones are put into the list.
-void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, Copies& copies,
-               Notes& notes) {
+void build_all(Items& items, const ConvertOptions& options, std::optional<int> threads,
+               HiddenList& tensors, Copies& copies, Notes& notes) {
   GcPause gc_pause;
   ImplArena arena(items.size());
   Plan plan;
@@ -138,6 +138,7 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
       copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
+      copies.jobs.announce(threads);
       copies.tensors.emplace_back(i, std::move(tensor));
       if (scalar) copies.scalars.push_back(std::exchange(scalar, py::object()));
       continue;
@@ -159,7 +160,7 @@ py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optio
   HiddenList tensors(items.size());
   Copies copies;
   Notes notes;
-  build_all(items, options, tensors, copies, notes);
+  build_all(items, options, threads, tensors, copies, notes);
   fill(copies, threads, tensors);
   emit(notes);
   return std::move(tensors).reveal();

@@ -11,6 +11,12 @@ namespace {
 // faster.
 constexpr std::size_t kPieceBytes = 256 << 10;
 
+// A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
+constexpr std::size_t kBytesPerThread = 1 << 20;
+
+// As many as announce() can know to have work.
+constexpr int kThreadsToRouse = 4;
+
 // Numbers on their way from a rearranging step to a casting one stay in the first-level cache.
 constexpr std::size_t kBlockBytes = 8 << 10;
 
@@ -112,6 +118,11 @@ void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType 
   end_bytes_.push_back(nbytes() + static_cast<std::size_t>(numel) * widest);
 }
 
+void GatherJobs::rouse(std::optional<int> threads) {
+  announced_ = true;
+  rouse_workers(std::min(threads ? *threads : default_threads(), kThreadsToRouse));
+}
+
 void GatherJobs::run(std::optional<int> threads) const {
   const std::size_t total = nbytes();
   const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
@@ -119,8 +130,9 @@ void GatherJobs::run(std::optional<int> threads) const {
     const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBytes;
     copy_bytes(begin, std::min(begin + kPieceBytes, total));
   };
-  if (pieces == 1) return copy_piece(0);
-  run_pieces(pieces, threads ? *threads : default_threads(), PieceBody(copy_piece));
+  const auto useful = static_cast<int>(std::min<std::size_t>(total / kBytesPerThread, 1 << 20));
+  run_pieces(pieces, std::min(threads ? *threads : default_threads(), useful),
+             PieceBody(copy_piece));
 }
 
 // Copies the elements whose share of nbytes() begins in [begin, end).

@@ -29,6 +29,12 @@ class GatherJobs {
   // Bytes read and written, whichever is more, summed over all jobs.
   [[nodiscard]] std::size_t nbytes() const { return end_bytes_.empty() ? 0 : end_bytes_.back(); }
 
+  // Tells the threads of a run() that is to come soon, where there are enough bytes for them.
+  // Cheap, so call it after every add(): while the rest of the list is planned they wake up.
+  void announce(std::optional<int> threads) {
+    if (!announced_ && nbytes() >= kAnnounceBytes) rouse(threads);
+  }
+
   // Does the work, on at most `threads` threads (default: torch's), fewer where there is little.
   void run(std::optional<int> threads) const;
 
@@ -51,12 +57,16 @@ class GatherJobs {
   };
   class Reader;
 
+  static constexpr std::size_t kAnnounceBytes = 1 << 20;
+
+  void rouse(std::optional<int> threads);
   void copy_elements(const Job& job, std::int64_t begin, std::int64_t end) const;
   void copy_bytes(std::size_t begin, std::size_t end) const;
 
   std::vector<Job> jobs_;
   std::vector<std::size_t> end_bytes_;  // nbytes() after each job
   std::vector<Dim> dims_;               // of all jobs, outermost first, merged where they can be
+  bool announced_ = false;
 };
 
 }  // namespace tensorlift
