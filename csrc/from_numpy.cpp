@@ -116,6 +116,7 @@ void build_all(Items& items, const ConvertOptions& options, std::optional<int> t
   ImplArena arena(items.size());
   Plan plan;
   py::object scalar;
+  bool announced = false;
   for (std::size_t i = 0; i < items.size(); ++i) {
     items.prefetch(i + kPrefetchDistance);
     const bool runs_python = !PyArray_CheckExact(items[i]);  // a mask may be asked for
@@ -138,7 +139,10 @@ void build_all(Items& items, const ConvertOptions& options, std::optional<int> t
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
       copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
-      copies.jobs.announce(threads);
+      if (!announced && copies.jobs.nbytes() >= kAnnounceBytes) {
+        announced = true;
+        announce_gather(threads);
+      }
       copies.tensors.emplace_back(i, std::move(tensor));
       if (scalar) copies.scalars.push_back(std::exchange(scalar, py::object()));
       continue;

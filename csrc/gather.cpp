@@ -1,126 +1,181 @@
 #include "gather.h"
 
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 
 #include "workers.h"
 
 namespace tensorlift {
 namespace {
 
-// One piece of work: large enough to hide what it takes to wake a thread. 64 and 128 KiB were no
+// One piece of work: large enough to hide what it takes to hand it out. 64 and 128 KiB were no
 // faster.
 constexpr std::size_t kPieceBytes = 256 << 10;
 
 // A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
 constexpr std::size_t kBytesPerThread = 1 << 20;
 
-// As many as announce() can know to have work.
+// As many as announce_gather() can know to have work.
 constexpr int kThreadsToRouse = 4;
 
-// Numbers on their way from a rearranging step to a casting one stay in the first-level cache.
+// Elements on their way from one step to the next stay in the first-level cache.
 constexpr std::size_t kBlockBytes = 8 << 10;
+
+// How many of the latest groups to look through for one that fits: lists that alternate between a
+// few kinds of arrays are common, lists of many kinds are not worth a search.
+constexpr std::size_t kGroupsToTry = 4;
 
 Swap swap_of(c10::ScalarType type, bool swapped) {
   if (!swapped) return Swap::kNone;
   return c10::isComplexType(type) ? Swap::kHalves : Swap::kWhole;
 }
 
-// Does one step of `outer` lead from the end of `inner` to where it would go on?
-template <typename Dim>
-bool continues(const Dim& outer, const Dim& inner) {
-  std::int64_t whole = 0;
-  return !__builtin_mul_overflow(inner.size, inner.stride, &whole) && outer.stride == whole;
+bool is_multiple(const void* address, std::size_t size) {
+  return reinterpret_cast<std::uintptr_t>(address) % size == 0;
+}
+
+bool is_contiguous(int ndim, const std::int64_t* shape, const std::int64_t* strides,
+                   std::int64_t itemsize) {
+  std::int64_t contiguous = itemsize;
+  for (int d = ndim - 1; d >= 0; --d) {
+    if (shape[d] == 1) continue;
+    if (strides[d] != contiguous) return false;
+    contiguous *= shape[d];
+  }
+  return true;
+}
+
+// The order in which the elements lie in the slot: its outermost dimension first.
+void memory_order(int ndim, const std::int64_t* slot_strides, std::uint8_t* order) {
+  std::iota(order, order + ndim, std::uint8_t{0});
+  if (slot_strides == nullptr) return;
+  std::stable_sort(order, order + ndim, [slot_strides](std::uint8_t a, std::uint8_t b) {
+    return slot_strides[a] > slot_strides[b];
+  });
+}
+
+std::size_t widest_size(c10::ScalarType from, c10::ScalarType to) {
+  return std::max(c10::elementSize(from), c10::elementSize(to));
+}
+
+int helpful_threads(std::optional<int> threads, std::size_t nbytes) {
+  const auto helpful = static_cast<int>(std::min<std::size_t>(nbytes / kBytesPerThread, 1 << 20));
+  return std::min(threads ? *threads : default_threads(), helpful);
 }
 
 }  // namespace
 
-// Walks over one job's elements in C order, from any element on, and writes them contiguously.
-class GatherJobs::Reader {
- public:
-  Reader(const Job& job, const Dim* dims, std::int64_t first_element)
-      : dims_(dims),
-        last_(job.ndim - 1),
-        itemsize_(job.from_size),
-        rearrange_(job.rearrange),
-        position_(job.source) {
-    for (int d = last_; d >= 0; --d) {
-      index_[d] = 0;
-      if (first_element == 0) continue;
-      index_[d] = first_element % dims_[d].size;
-      first_element /= dims_[d].size;
-      position_ += index_[d] * dims_[d].stride;
-    }
-  }
-
-  void read(char* target, std::int64_t count) {
-    const Dim& inner = dims_[last_];
-    const Dim& outer = dims_[last_ - 1];
-    while (count > 0) {
-      Rows rows{position_, inner.size, inner.stride, 1, outer.stride};
-      if (index_[last_] == 0 && count >= inner.size) {
-        rows.count = std::min(count / inner.size, outer.size - index_[last_ - 1]);
-        advance(last_ - 1, rows.count);
-      } else {
-        rows.columns = std::min(count, inner.size - index_[last_]);
-        advance(last_, rows.columns);
-      }
-      rearrange_(rows, target);
-      target += rows.count * rows.columns * itemsize_;
-      count -= rows.count * rows.columns;
-    }
-  }
-
- private:
-  // Moves `steps` forward in dimension `d`, at most to its end, which is the next one's beginning.
-  void advance(int d, std::int64_t steps) {
-    index_[d] += steps;
-    position_ += steps * dims_[d].stride;
-    for (; d > 0 && index_[d] == dims_[d].size; --d) {
-      position_ += dims_[d - 1].stride - dims_[d].size * dims_[d].stride;
-      index_[d] = 0;
-      ++index_[d - 1];
-    }
-  }
-
-  const Dim* dims_;
-  int last_;
-  std::int64_t itemsize_;
-  RearrangeFunction rearrange_;
-  const char* position_;
-  std::int64_t index_[kMaxDims + 1];  // only the first last_ + 1 are set
-};
-
-void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot) {
-  if (numel == 0) return;
-  const c10::ScalarType from = view.element.twin;
-  const std::uint8_t from_size = view.element.itemsize;
-  const auto to_size = static_cast<std::uint8_t>(c10::elementSize(dtype));
-  const std::size_t first_dim = dims_.size();
-  dims_.push_back({1, 0});  // so that there are always rows
-  for (int d = 0; d < view.ndim; ++d) {
-    const Dim dim{view.shape[d], view.strides[d]};
-    if (dim.size == 1) continue;
-    if (dims_.size() > first_dim + 1 && continues(dims_.back(), dim)) {
-      dims_.back() = {dims_.back().size * dim.size, dim.stride};
-    } else {
-      dims_.push_back(dim);
-    }
-  }
-  if (dims_.size() == first_dim + 1) dims_.push_back({1, from_size});  // a single element
-  const std::size_t ndim = dims_.size() - first_dim;
-  const bool contiguous = ndim == 2 && dims_.back().stride == from_size && !view.swapped;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % view.element.itemsize == 0;
-  jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot), numel, first_dim,
-                   static_cast<std::uint8_t>(ndim), from_size, to_size, contiguous && aligned,
-                   rearrange_function(from_size, swap_of(from, view.swapped)),
-                   from == dtype ? nullptr : cast_function(from, dtype)});
-  const std::size_t widest = std::max(from_size, to_size);
-  end_bytes_.push_back(nbytes() + static_cast<std::size_t>(numel) * widest);
+void announce_gather(std::optional<int> threads) {
+  rouse_workers(std::min(threads ? *threads : default_threads(), kThreadsToRouse));
 }
 
-void GatherJobs::rouse(std::optional<int> threads) {
-  announced_ = true;
-  rouse_workers(std::min(threads ? *threads : default_threads(), kThreadsToRouse));
+void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
+                     const std::int64_t* slot_strides) {
+  if (numel == 0) return;
+  const std::size_t to_size = c10::elementSize(dtype);
+  if (slot_strides != nullptr &&
+      is_contiguous(view.ndim, view.shape, slot_strides, static_cast<std::int64_t>(to_size))) {
+    slot_strides = nullptr;
+  }
+  const Key key{view.element.twin,
+                dtype,
+                view.swapped,
+                is_multiple(view.data, view.element.itemsize),
+                is_multiple(slot, to_size),
+                /*is_run=*/false,
+                /*run_stride=*/0};
+  const std::uint32_t group = group_for(view, key, slot_strides);
+  const std::size_t widest = std::max<std::size_t>(view.element.itemsize, to_size);
+  jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot),
+                   nbytes() + static_cast<std::size_t>(numel) * widest, group});
+}
+
+std::uint32_t GatherJobs::group_for(const ArrayView& view, Key key,
+                                    const std::int64_t* slot_strides) {
+  const std::size_t oldest = groups_.size() - std::min(groups_.size(), kGroupsToTry);
+  for (std::size_t g = groups_.size(); g-- > oldest;) {
+    key.is_run = false;
+    key.run_stride = 0;
+    if (groups_[g].key == key && has_extents(groups_[g], view, slot_strides)) {
+      return static_cast<std::uint32_t>(g);
+    }
+  }
+  if (slot_strides != nullptr) return new_strided_group(key, view, slot_strides);
+
+  std::uint8_t order[kMaxDims];
+  memory_order(view.ndim, nullptr, order);
+  Dim dims[kMaxWalkDims];
+  const int count =
+      merge_dims(view.ndim, view.shape, view.strides, order, view.element.itemsize, dims);
+  if (count > 2) return new_strided_group(key, view, nullptr);
+  key.is_run = true;
+  key.run_stride = dims[1].stride;
+  for (std::size_t g = groups_.size(); g-- > oldest;) {
+    if (groups_[g].key == key) return static_cast<std::uint32_t>(g);
+  }
+  return new_group(key);
+}
+
+bool GatherJobs::has_extents(const Group& group, const ArrayView& view,
+                             const std::int64_t* slot_strides) const {
+  if (group.ndim != view.ndim) return false;
+  const std::int64_t* extents = extents_.data() + group.extents;
+  const auto ndim = static_cast<std::size_t>(view.ndim);
+  if (!std::equal(view.shape, view.shape + ndim, extents)) return false;
+  if (!std::equal(view.strides, view.strides + ndim, extents + ndim)) return false;
+  if (slot_strides == nullptr) return group.write_dim_count == 0;
+  if (group.write_dim_count == 0) return false;
+  return std::equal(slot_strides, slot_strides + ndim, extents + 2 * ndim);
+}
+
+std::uint32_t GatherJobs::new_group(const Key& key) {
+  Group group{};
+  group.key = key;
+  group.from_size = static_cast<std::uint8_t>(c10::elementSize(key.from));
+  group.to_size = static_cast<std::uint8_t>(c10::elementSize(key.to));
+  group.reads_in_place = key.is_run && key.run_stride == group.from_size && !key.swapped;
+  group.writes_in_place = key.slot_aligned || key.from == key.to;
+  group.read = rearrange_function(group.from_size, swap_of(key.from, key.swapped));
+  group.write = scatter_function(group.to_size);
+  group.cast = key.from == key.to ? nullptr : cast_function(key.from, key.to);
+  groups_.push_back(group);
+  return static_cast<std::uint32_t>(groups_.size() - 1);
+}
+
+std::uint32_t GatherJobs::new_strided_group(const Key& key, const ArrayView& view,
+                                            const std::int64_t* slot_strides) {
+  const std::uint32_t index = new_group(key);
+  Group& group = groups_[index];
+  group.ndim = view.ndim;
+  group.extents = extents_.size();
+  extents_.insert(extents_.end(), view.shape, view.shape + view.ndim);
+  extents_.insert(extents_.end(), view.strides, view.strides + view.ndim);
+
+  std::uint8_t order[kMaxDims];
+  memory_order(view.ndim, slot_strides, order);
+  Dim dims[kMaxWalkDims];
+  int count = merge_dims(view.ndim, view.shape, view.strides, order, group.from_size, dims);
+  group.read_dims = dims_.size();
+  group.read_dim_count = static_cast<std::uint8_t>(count);
+  group.reads_in_place = is_one_run(dims, count, group.from_size) && !key.swapped;
+  dims_.insert(dims_.end(), dims, dims + count);
+  if (slot_strides == nullptr) return index;
+
+  extents_.insert(extents_.end(), slot_strides, slot_strides + view.ndim);
+  count = merge_dims(view.ndim, view.shape, slot_strides, order, group.to_size, dims);
+  group.write_dims = dims_.size();
+  group.write_dim_count = static_cast<std::uint8_t>(count);
+  group.writes_in_place = group.writes_in_place && is_one_run(dims, count, group.to_size);
+  dims_.insert(dims_.end(), dims, dims + count);
+  return index;
+}
+
+void GatherJobs::clear() {
+  jobs_.clear();
+  groups_.clear();
+  extents_.clear();
+  dims_.clear();
 }
 
 void GatherJobs::run(std::optional<int> threads) const {
@@ -130,44 +185,126 @@ void GatherJobs::run(std::optional<int> threads) const {
     const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBytes;
     copy_bytes(begin, std::min(begin + kPieceBytes, total));
   };
-  const auto useful = static_cast<int>(std::min<std::size_t>(total / kBytesPerThread, 1 << 20));
-  run_pieces(pieces, std::min(threads ? *threads : default_threads(), useful),
-             PieceBody(copy_piece));
+  run_pieces(pieces, helpful_threads(threads, total), PieceBody(copy_piece));
+}
+
+void GatherJobs::run_side_by_side(std::int64_t rows, std::optional<int> threads) const {
+  const std::size_t total = nbytes();
+  const auto wanted = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
+  const std::int64_t pieces = std::min(wanted, rows);
+  auto copy_piece = [this, rows, pieces](std::int64_t piece) noexcept {
+    // Rows divided by pieces, without the product of the two.
+    const auto first_row = [rows, pieces](std::int64_t p) {
+      return p * (rows / pieces) + std::min(p, rows % pieces);
+    };
+    copy_parts(first_row(piece), first_row(piece + 1), rows);
+  };
+  run_pieces(pieces, helpful_threads(threads, total), PieceBody(copy_piece));
 }
 
 // Copies the elements whose share of nbytes() begins in [begin, end).
 void GatherJobs::copy_bytes(std::size_t begin, std::size_t end) const {
-  auto job = static_cast<std::size_t>(
-      std::upper_bound(end_bytes_.begin(), end_bytes_.end(), begin) - end_bytes_.begin());
-  for (; job < jobs_.size(); ++job) {
-    const std::size_t job_begin = job == 0 ? 0 : end_bytes_[job - 1];
-    if (job_begin >= end) return;
-    const std::size_t widest =
-        (end_bytes_[job] - job_begin) / static_cast<std::size_t>(jobs_[job].numel);
+  const auto first =
+      std::upper_bound(jobs_.begin(), jobs_.end(), begin,
+                       [](std::size_t byte, const Job& job) { return byte < job.end_bytes; });
+  std::size_t job_begin = begin_bytes(static_cast<std::size_t>(first - jobs_.begin()));
+  for (auto job = first; job != jobs_.end() && job_begin < end; ++job) {
+    if (job + 2 < jobs_.end()) __builtin_prefetch(job[2].source);
+    const Group& group = groups_[job->group];
+    const std::size_t widest = std::max(group.from_size, group.to_size);
+    const auto numel = static_cast<std::int64_t>((job->end_bytes - job_begin) / widest);
     const auto element_at = [&](std::size_t byte) {
-      const std::size_t inside = byte > job_begin ? byte - job_begin : 0;
-      return std::min(static_cast<std::int64_t>((inside + widest - 1) / widest), jobs_[job].numel);
+      return std::min(static_cast<std::int64_t>((byte - job_begin + widest - 1) / widest), numel);
     };
-    copy_elements(jobs_[job], element_at(begin), element_at(end));
+    copy_elements(*job, numel, begin > job_begin ? element_at(begin) : 0,
+                  end < job->end_bytes ? element_at(end) : numel);
+    job_begin = job->end_bytes;
   }
 }
 
-void GatherJobs::copy_elements(const Job& job, std::int64_t begin, std::int64_t end) const {
-  if (begin >= end) return;
-  char* target = job.slot + begin * job.to_size;
-  if (job.castable_in_place && job.cast != nullptr) {
-    return job.cast(job.source + begin * job.from_size, target, end - begin);
+// Copies parts [begin, end) of every job, each of which has `parts` of them.
+void GatherJobs::copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts) const {
+  std::size_t job_begin = 0;
+  for (const Job& job : jobs_) {
+    const std::size_t widest = widest_size(groups_[job.group].key.from, groups_[job.group].key.to);
+    const auto numel = static_cast<std::int64_t>((job.end_bytes - job_begin) / widest);
+    copy_elements(job, numel, numel / parts * begin, numel / parts * end);
+    job_begin = job.end_bytes;
   }
-  Reader reader(job, dims_.data() + job.first_dim, begin);
-  if (job.cast == nullptr) return reader.read(target, end - begin);
+}
 
-  alignas(64) char block[kBlockBytes];
-  const std::int64_t block_items = static_cast<std::int64_t>(kBlockBytes) / job.from_size;
+void GatherJobs::copy_elements(const Job& job, std::int64_t numel, std::int64_t begin,
+                               std::int64_t end) const {
+  if (begin >= end) return;
+  const Group& group = groups_[job.group];
+  if (!group.reads_in_place || !group.writes_in_place) {
+    return copy_in_blocks(job, numel, begin, end);
+  }
+  const char* source = job.source + begin * group.from_size;
+  char* target = job.slot + begin * group.to_size;
+  if (group.cast == nullptr) {
+    std::memcpy(target, source, static_cast<std::size_t>((end - begin) * group.to_size));
+  } else if (group.key.source_aligned) {
+    group.cast(source, target, end - begin);
+  } else {
+    copy_in_blocks(job, numel, begin, end);
+  }
+}
+
+void GatherJobs::copy_in_blocks(const Job& job, std::int64_t numel, std::int64_t begin,
+                                std::int64_t end) const {
+  const Group& group = groups_[job.group];
+  const Dim run[] = {{1, 0}, {numel, group.key.run_stride}};
+  const Dim* read_dims = group.key.is_run ? run : dims_.data() + group.read_dims;
+  const int read_dim_count = group.key.is_run ? 2 : group.read_dim_count;
+  const auto read = [&](Walker& walker, char* target, std::int64_t count) {
+    while (count > 0) {
+      const Rows rows = walker.next(count);
+      group.read(rows, target);
+      target += rows.count * rows.columns * group.from_size;
+      count -= rows.count * rows.columns;
+    }
+  };
+  const auto write = [&](Walker& walker, const char* source, std::int64_t count) {
+    while (count > 0) {
+      const Rows rows = walker.next(count);
+      group.write(source, rows);
+      source += rows.count * rows.columns * group.to_size;
+      count -= rows.count * rows.columns;
+    }
+  };
+  // A walker for reading never writes.
+  Walker reader(read_dims, read_dim_count, const_cast<char*>(job.source), begin);
+  char* target = job.slot + begin * group.to_size;  // where writes_in_place
+  if (group.cast == nullptr && group.writes_in_place) return read(reader, target, end - begin);
+
+  const Dim in_place[] = {{1, 0}, {numel, group.to_size}};  // misaligned for a cast
+  const bool has_strides = group.write_dim_count > 0;
+  Walker writer(has_strides ? dims_.data() + group.write_dims : in_place,
+                has_strides ? group.write_dim_count : 2, job.slot, begin);
+  const char* source = job.source + begin * group.from_size;  // where reads_in_place
+  if (group.cast == nullptr && group.reads_in_place) return write(writer, source, end - begin);
+
+  alignas(64) char read_block[kBlockBytes];
+  alignas(64) char cast_block[kBlockBytes];
+  const bool reads_in_place = group.reads_in_place && group.key.source_aligned;
+  const std::int64_t block_items =
+      static_cast<std::int64_t>(kBlockBytes) / std::max(group.from_size, group.to_size);
   while (begin < end) {
     const std::int64_t count = std::min(block_items, end - begin);
-    reader.read(block, count);
-    job.cast(block, target, count);
-    target += count * job.to_size;
+    const char* elements = source;
+    if (!reads_in_place) {
+      read(reader, read_block, count);
+      elements = read_block;
+    }
+    if (group.cast != nullptr) {
+      char* result = group.writes_in_place ? target : cast_block;
+      group.cast(elements, result, count);
+      elements = result;
+    }
+    if (!group.writes_in_place) write(writer, elements, count);
+    source += count * group.from_size;
+    target += count * group.to_size;
     begin += count;
   }
 }

@@ -13,6 +13,7 @@
 #include "array_view.h"
 #include "cast.h"
 #include "rearrange.h"
+#include "strided.h"
 
 namespace tensorlift {
 
@@ -20,53 +21,87 @@ namespace tensorlift {
 // stays true whatever happens to the array object; the elements are read when run() is called.
 class GatherJobs {
  public:
-  // A job that writes view's `numel` elements, in C order, to `slot`: contiguous, aligned, not
-  // overlapping any source. The view's element kind is not kUnsupported, and `dtype` is castable.
-  void add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot);
+  // A job that writes view's `numel` elements to `slot`, whose strides are `slot_strides` [ndim],
+  // in bytes, none negative; nullptr: contiguous, in C order. No slot overlaps itself, another, or
+  // a source. The view's element kind is not kUnsupported, and `dtype` is castable.
+  void add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
+           const std::int64_t* slot_strides = nullptr);
 
   [[nodiscard]] bool empty() const { return jobs_.empty(); }
 
   // Bytes read and written, whichever is more, summed over all jobs.
-  [[nodiscard]] std::size_t nbytes() const { return end_bytes_.empty() ? 0 : end_bytes_.back(); }
-
-  // Tells the threads of a run() that is to come soon, where there are enough bytes for them.
-  // Cheap, so call it after every add(): while the rest of the list is planned they wake up.
-  void announce(std::optional<int> threads) {
-    if (!announced_ && nbytes() >= kAnnounceBytes) rouse(threads);
-  }
+  [[nodiscard]] std::size_t nbytes() const { return jobs_.empty() ? 0 : jobs_.back().end_bytes; }
 
   // Does the work, on at most `threads` threads (default: torch's), fewer where there is little.
   void run(std::optional<int> threads) const;
 
+  // The same for slots that lie side by side, as those of cat(dim=1) do: every job consists of
+  // `rows` equal parts, and the first parts of all jobs are written before the second ones, so
+  // that what lies together is written together.
+  void run_side_by_side(std::int64_t rows, std::optional<int> threads) const;
+
+  // Forgets all jobs, keeps the memory.
+  void clear();
+
  private:
-  struct Dim {
-    std::int64_t size;
-    std::int64_t stride;  // bytes
+  // What tells one group of jobs from another. The sources of a group with `is_run` are single runs
+  // of equidistant elements, of any length, and their slots are contiguous; else all jobs of the
+  // group have shape and strides in common.
+  struct Key {
+    c10::ScalarType from, to;
+    bool swapped;
+    bool source_aligned, slot_aligned;
+    bool is_run;
+    std::int64_t run_stride;  // bytes
+    bool operator==(const Key&) const = default;
+  };
+  struct Group {
+    Key key;
+    // Not for a run:
+    int ndim;
+    std::size_t extents;                // into extents_: shape, strides, slot strides
+    std::size_t read_dims, write_dims;  // into dims_
+    std::uint8_t read_dim_count, write_dim_count;
+    bool reads_in_place;              // contiguous, in native byte order
+    bool writes_in_place;             // contiguous and aligned
+    std::uint8_t from_size, to_size;  // bytes an element
+    RearrangeFunction read;
+    ScatterFunction write;
+    CastFunction cast;  // nullptr: same dtype
   };
   struct Job {
     const char* source;
     char* slot;
-    std::int64_t numel;
-    std::size_t first_dim;   // into dims_
-    std::uint8_t ndim;       // at least 2
-    std::uint8_t from_size;  // bytes an element, in the source
-    std::uint8_t to_size;    // and in the slot
-    bool castable_in_place;  // contiguous, aligned, native: no rearranging before a cast
-    RearrangeFunction rearrange;
-    CastFunction cast;  // nullptr: same dtype
+    std::size_t end_bytes;  // nbytes() of all jobs up to this one
+    std::uint32_t group;
   };
-  class Reader;
 
-  static constexpr std::size_t kAnnounceBytes = 1 << 20;
+  std::uint32_t group_for(const ArrayView& view, Key key, const std::int64_t* slot_strides);
+  bool has_extents(const Group& group, const ArrayView& view,
+                   const std::int64_t* slot_strides) const;
+  std::uint32_t new_group(const Key& key);
+  std::uint32_t new_strided_group(const Key& key, const ArrayView& view,
+                                  const std::int64_t* slot_strides);
 
-  void rouse(std::optional<int> threads);
-  void copy_elements(const Job& job, std::int64_t begin, std::int64_t end) const;
+  [[nodiscard]] std::size_t begin_bytes(std::size_t job) const {
+    return job == 0 ? 0 : jobs_[job - 1].end_bytes;
+  }
   void copy_bytes(std::size_t begin, std::size_t end) const;
+  void copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts) const;
+  void copy_elements(const Job& job, std::int64_t numel, std::int64_t begin,
+                     std::int64_t end) const;
+  void copy_in_blocks(const Job& job, std::int64_t numel, std::int64_t begin,
+                      std::int64_t end) const;
 
   std::vector<Job> jobs_;
-  std::vector<std::size_t> end_bytes_;  // nbytes() after each job
-  std::vector<Dim> dims_;               // of all jobs, outermost first, merged where they can be
-  bool announced_ = false;
+  std::vector<Group> groups_;
+  std::vector<std::int64_t> extents_;
+  std::vector<Dim> dims_;
 };
+
+// Before a GatherJobs of many bytes is run: call it when the first kAnnounceBytes are planned, and
+// while the rest is planned the threads wake up.
+inline constexpr std::size_t kAnnounceBytes = 1 << 20;
+void announce_gather(std::optional<int> threads);
 
 }  // namespace tensorlift

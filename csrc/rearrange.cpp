@@ -1,9 +1,7 @@
 #include "rearrange.h"
 
-#include <array>
 #include <bit>
 #include <cstring>
-#include <utility>
 
 #include "errors.h"
 #include "simd.h"
@@ -47,45 +45,92 @@ inline void copy_items(const char* __restrict source, std::int64_t stride, char*
   }
 }
 
+// Rows of a few columns that lie far apart: the pixels of an image whose channels are planes.
+template <typename Item, Swap kSwap, int kColumns>
+inline void copy_narrow_rows(const Rows& source, char* __restrict target) {
+  for (std::int64_t r = 0; r < source.count; ++r) {
+    const char* row = source.first + r * source.row_stride;
+    for (int c = 0; c < kColumns; ++c) {
+      copy_item<Item, kSwap>(row + c * source.column_stride, target + c * sizeof(Item));
+    }
+    target += kColumns * sizeof(Item);
+  }
+}
+
+template <typename Item, Swap kSwap>
+inline void copy_row(const char* __restrict row, std::int64_t stride, char* __restrict target,
+                     std::int64_t columns) {
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(Item));
+  if (stride == kSize) {
+    if constexpr (kSwap == Swap::kNone) {
+      std::memcpy(target, row, static_cast<std::size_t>(columns * kSize));
+    } else {
+      copy_items<Item, kSwap>(row, kSize, target, columns);
+    }
+  } else if (stride == -kSize) {
+    copy_items<Item, kSwap>(row, -kSize, target, columns);
+  } else if (stride == 0) {
+    copy_items<Item, kSwap>(row, 0, target, columns);
+  } else {
+    copy_items<Item, kSwap>(row, stride, target, columns);
+  }
+}
+
 template <typename Item, Swap kSwap>
 TENSORLIFT_SIMD void rearrange(const Rows& source, char* target) {
-  constexpr auto kSize = static_cast<std::int64_t>(sizeof(Item));
-  const std::int64_t stride = source.column_stride;
-  const std::int64_t columns = source.columns;
+  if (source.count > 1) {
+    if (source.columns == 2) return copy_narrow_rows<Item, kSwap, 2>(source, target);
+    if (source.columns == 3) return copy_narrow_rows<Item, kSwap, 3>(source, target);
+    if (source.columns == 4) return copy_narrow_rows<Item, kSwap, 4>(source, target);
+  }
   const char* row = source.first;
   for (std::int64_t r = 0; r < source.count; ++r) {
-    if (stride == kSize) {
-      if constexpr (kSwap == Swap::kNone) {
-        std::memcpy(target, row, static_cast<std::size_t>(columns * kSize));
-      } else {
-        copy_items<Item, kSwap>(row, kSize, target, columns);
-      }
-    } else if (stride == -kSize) {
-      copy_items<Item, kSwap>(row, -kSize, target, columns);
-    } else {
-      copy_items<Item, kSwap>(row, stride, target, columns);
-    }
+    copy_row<Item, kSwap>(row, source.column_stride, target, source.columns);
     row += source.row_stride;
-    target += columns * kSize;
+    target += source.columns * static_cast<std::int64_t>(sizeof(Item));
+  }
+}
+
+template <typename Item>
+TENSORLIFT_SIMD void scatter(const char* __restrict source, const Rows& target) {
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(Item));
+  char* __restrict row = target.first;
+  for (std::int64_t r = 0; r < target.count; ++r) {
+    if (target.column_stride == kSize) {
+      std::memcpy(row, source, static_cast<std::size_t>(target.columns * kSize));
+    } else {
+      for (std::int64_t c = 0; c < target.columns; ++c) {
+        copy_item<Item, Swap::kNone>(source + c * kSize, row + c * target.column_stride);
+      }
+    }
+    row += target.row_stride;
+    source += target.columns * kSize;
+  }
+}
+
+// Calls function(Item()) with the type that has `itemsize` bytes.
+template <typename Function>
+auto with_item(int itemsize, Function function) {
+  switch (itemsize) {
+    case 1:
+      return function(std::uint8_t());
+    case 2:
+      return function(std::uint16_t());
+    case 4:
+      return function(std::uint32_t());
+    case 8:
+      return function(std::uint64_t());
+    case 16:
+      return function(Item16());
+    default:
+      throw InternalError("rearrange: itemsize is not 1, 2, 4, 8 or 16");
   }
 }
 
 template <Swap kSwap>
 RearrangeFunction function_for(int itemsize) {
-  switch (itemsize) {
-    case 1:
-      return &rearrange<std::uint8_t, kSwap>;
-    case 2:
-      return &rearrange<std::uint16_t, kSwap>;
-    case 4:
-      return &rearrange<std::uint32_t, kSwap>;
-    case 8:
-      return &rearrange<std::uint64_t, kSwap>;
-    case 16:
-      return &rearrange<Item16, kSwap>;
-    default:
-      throw InternalError("rearrange_function: itemsize is not 1, 2, 4, 8 or 16");
-  }
+  return with_item(
+      itemsize, [](auto item) -> RearrangeFunction { return &rearrange<decltype(item), kSwap>; });
 }
 
 }  // namespace
@@ -100,6 +145,10 @@ RearrangeFunction rearrange_function(int itemsize, Swap swap) {
       return function_for<Swap::kHalves>(itemsize);
   }
   throw InternalError("rearrange_function: unknown swap");
+}
+
+ScatterFunction scatter_function(int itemsize) {
+  return with_item(itemsize, [](auto item) -> ScatterFunction { return &scatter<decltype(item)>; });
 }
 
 }  // namespace tensorlift

@@ -1,5 +1,5 @@
 // Rearrange: elements that lie anywhere (any stride, any alignment, either byte order) are written
-// next to each other. Knows item sizes, not dtypes.
+// next to each other, and the other way round. Knows item sizes, not dtypes.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@ namespace tensorlift {
 
 // Items in rows; strides in bytes, which may be negative, zero or odd.
 struct Rows {
-  const char* first;  // may be misaligned
+  char* first;  // may be misaligned
   std::int64_t columns;
   std::int64_t column_stride;
   std::int64_t count;
@@ -19,6 +19,10 @@ struct Rows {
 // misaligned; it does not overlap the source.
 using RearrangeFunction = void (*)(const Rows& source, char* target);
 
+// The way back: items that lie contiguously at `source`, which may be misaligned, are written to
+// the rows, which do not overlap it.
+using ScatterFunction = void (*)(const char* source, const Rows& target);
+
 // How the bytes of one item are turned around.
 enum class Swap : std::uint8_t {
   kNone,
@@ -28,5 +32,7 @@ enum class Swap : std::uint8_t {
 
 // `itemsize` is 1, 2, 4, 8 or 16 bytes; anything else throws InternalError.
 [[nodiscard]] RearrangeFunction rearrange_function(int itemsize, Swap swap);
+
+[[nodiscard]] ScatterFunction scatter_function(int itemsize);
 
 }  // namespace tensorlift
