@@ -1,5 +1,5 @@
-// The exceptions of the core. The seam translates them: TypeError and ValueError to Python's own,
-// InternalError (a bug of ours, never the user's) to a RuntimeError.
+// The exceptions of the core. The seam translates them: TypeError, ValueError and IndexError to
+// Python's own, InternalError (a bug of ours, never the user's) to a RuntimeError.
 #pragma once
 
 #include <stdexcept>
@@ -11,6 +11,10 @@ struct TypeError : std::runtime_error {
 };
 
 struct ValueError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct IndexError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "build.h"
+#include "conduct.h"
 #include "gather.h"
 #include "gc_pause.h"
-#include "gil.h"
 #include "inspect.h"
 #include "items.h"
 #include "owner.h"
@@ -18,10 +18,6 @@
 
 namespace tensorlift {
 namespace {
-
-// Below this the GIL stays held: giving it away can cost a whole switch interval (5 ms) when
-// another thread wants it, and 64 KiB are copied in a few microseconds.
-constexpr std::size_t kReleaseGilBytes = 64 << 10;
 
 // How far ahead to load array headers. A million shuffled arrays, creation alone: 740 ns an array
 // without, 414 with 4, about 500 with 8 and 16.
@@ -33,11 +29,6 @@ struct Notes {
   std::size_t first_readonly = 0;
   bool discarded_imaginary = false;
 };
-
-void warn(const std::string& message) {
-  // Level 2: the caller of the Python function that called us.
-  if (PyErr_WarnEx(PyExc_UserWarning, message.c_str(), 2) < 0) throw py::error_already_set();
-}
 
 // torch's own words first, so that filters written for torch.from_numpy match.
 void emit(const Notes& notes) {
@@ -53,9 +44,7 @@ void emit(const Notes& notes) {
     }
     warn(message + "; see the option readonly=)");
   }
-  if (notes.discarded_imaginary) {
-    warn("Casting complex values to real discards the imaginary part");
-  }
+  if (notes.discarded_imaginary) warn_discarded_imaginary();
 }
 
 void take_notes(Notes& notes, std::size_t index, const ArrayView& view, const Plan& plan,
@@ -65,8 +54,7 @@ void take_notes(Notes& notes, std::size_t index, const ArrayView& view, const Pl
       if (notes.shared_readonly++ == 0) notes.first_readonly = index;
     }
   } else {
-    notes.discarded_imaginary |= c10::isComplexType(view.element.twin) &&
-                                 !c10::isComplexType(plan.dtype) && plan.dtype != c10::kBool;
+    notes.discarded_imaginary |= discards_imaginary(view.element.twin, plan.dtype);
   }
 }
 
@@ -94,12 +82,6 @@ class HiddenList {
  private:
   py::list list_;
 };
-
-void run(const GatherJobs& jobs, std::optional<int> threads) {
-  if (jobs.nbytes() < kReleaseGilBytes) return jobs.run(threads);
-  const GilRelease release;
-  jobs.run(threads);
-}
 
 // The tensors of a call that need a copy. They are no Python objects before they are full: until
 // then other threads could find them, and resize them away under the gathering threads.
@@ -152,7 +134,9 @@ void build_all(Items& items, const ConvertOptions& options, std::optional<int> t
 }
 
 void fill(Copies& copies, std::optional<int> threads, HiddenList& tensors) {
-  if (!copies.jobs.empty()) run(copies.jobs, threads);
+  if (!copies.jobs.empty()) {
+    without_gil(copies.jobs.nbytes(), [&] { copies.jobs.run(threads); });
+  }
   const GcPause no_finalizers;
   for (auto& [index, tensor] : copies.tensors) tensors.set(index, std::move(tensor));
 }

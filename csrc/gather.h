@@ -28,6 +28,8 @@ class GatherJobs {
            const std::int64_t* slot_strides = nullptr);
 
   [[nodiscard]] bool empty() const { return jobs_.empty(); }
+  [[nodiscard]] std::size_t size() const { return jobs_.size(); }
+  void reserve(std::size_t jobs) { jobs_.reserve(jobs); }
 
   // Bytes read and written, whichever is more, summed over all jobs.
   [[nodiscard]] std::size_t nbytes() const { return jobs_.empty() ? 0 : jobs_.back().end_bytes; }

@@ -13,20 +13,6 @@ namespace {
 
 std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
 
-std::optional<c10::ScalarType> parse_dtype(py::handle dtype) {
-  if (dtype.is_none()) return std::nullopt;
-  if (!THPDtype_Check(dtype.ptr())) {
-    throw TypeError("dtype: expected a torch.dtype or None, got " + repr_of(dtype) +
-                    ". Pass for instance torch.float32.");
-  }
-  const auto type = reinterpret_cast<THPDtype*>(dtype.ptr())->scalar_type;
-  if (!is_castable(type)) {
-    throw TypeError("dtype: expected a dtype of plain numbers, got " + repr_of(dtype) +
-                    ". Convert to one of those, then use Tensor.to().");
-  }
-  return type;
-}
-
 CopyPolicy parse_copy(py::handle copy) {
   if (copy.is_none()) return CopyPolicy::kIfNeeded;
   if (copy.ptr() == Py_True) return CopyPolicy::kAlways;
@@ -49,6 +35,20 @@ ReadonlyPolicy parse_readonly(py::handle readonly) {
 }
 
 }  // namespace
+
+std::optional<c10::ScalarType> parse_dtype(py::handle dtype) {
+  if (dtype.is_none()) return std::nullopt;
+  if (!THPDtype_Check(dtype.ptr())) {
+    throw TypeError("dtype: expected a torch.dtype or None, got " + repr_of(dtype) +
+                    ". Pass for instance torch.float32.");
+  }
+  const auto type = reinterpret_cast<THPDtype*>(dtype.ptr())->scalar_type;
+  if (!is_castable(type)) {
+    throw TypeError("dtype: expected a dtype of plain numbers, got " + repr_of(dtype) +
+                    ". Convert to one of those, then use Tensor.to().");
+  }
+  return type;
+}
 
 ConvertOptions parse_convert_options(py::handle dtype, py::handle copy, py::handle readonly) {
   return {parse_dtype(dtype), parse_copy(copy), parse_readonly(readonly)};

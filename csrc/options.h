@@ -13,6 +13,9 @@ namespace tensorlift {
 [[nodiscard]] ConvertOptions parse_convert_options(py::handle dtype, py::handle copy,
                                                    py::handle readonly);
 
+// A torch.dtype of plain numbers, or None. Throws TypeError. GIL held.
+[[nodiscard]] std::optional<c10::ScalarType> parse_dtype(py::handle dtype);
+
 // A positive int or None. Throws TypeError or ValueError. GIL held.
 [[nodiscard]] std::optional<int> parse_threads(py::handle threads);
 

@@ -4,6 +4,7 @@
 
 #include "errors.h"
 #include "inspect.h"
+#include "text.h"
 
 namespace tensorlift {
 namespace {
@@ -12,11 +13,7 @@ std::string text(py::handle object) { return py::str(object).cast<std::string>()
 
 std::string dtype_name(PyObject* item) { return text(dtype_of(item)); }
 
-std::string of_shape(const Shape& shape) {
-  std::string sizes;
-  for (const std::int64_t size : shape) sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
-  return " of shape (" + sizes + (shape.size() == 1 ? ",)" : ")");
-}
+std::string of_shape(const Shape& shape) { return " of shape " + shape_text(shape); }
 
 std::string not_an_array(PyObject* item) {
   const std::string got =

@@ -1,0 +1,36 @@
+// batch: a list of arrays → one tensor. Conducts the stages for stack, cat, pad and jagged, which
+// differ in their layout alone.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/MemoryFormat.h>
+#include <c10/core/Scalar.h>
+
+#include <optional>
+
+#include "layout.h"
+#include "python_api.h"
+
+namespace tensorlift {
+
+struct BatchOptions {
+  LayoutOptions layout;
+  std::optional<c10::ScalarType> dtype;
+  std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
+  c10::MemoryFormat memory_format = c10::MemoryFormat::Contiguous;
+  std::optional<at::Tensor> out;
+  bool pin_memory = false;
+  c10::Scalar padding = 0;
+  std::optional<int> threads;
+};
+
+struct Batch {
+  at::Tensor values;  // `out` where that was given
+  at::Tensor
+      extents;  // int64; kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1]; else none
+};
+
+// GIL held; let go of while elements are copied, if that is much.
+[[nodiscard]] Batch make_batch(py::handle arrays, const BatchOptions& options);
+
+}  // namespace tensorlift

@@ -1,0 +1,140 @@
+#include "batch_options.h"
+
+#include <torch/csrc/MemoryFormat.h>
+#include <torch/csrc/autograd/python_variable.h>
+
+#include <optional>
+#include <string>
+
+#include "errors.h"
+#include "options.h"
+
+namespace tensorlift {
+namespace {
+
+std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
+
+[[noreturn]] void refuse(const char* option, const char* expected, py::handle got) {
+  throw TypeError(std::string(option) + ": expected " + expected + ", got " + repr_of(got) + ".");
+}
+
+// Whatever has __index__, but for bool.
+std::int64_t parse_int(const char* option, const char* expected, py::handle number) {
+  if (!PyIndex_Check(number.ptr()) || PyBool_Check(number.ptr())) refuse(option, expected, number);
+  const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), nullptr);  // clips
+  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return value;
+}
+
+bool parse_bool(const char* option, py::handle flag) {
+  if (flag.ptr() == Py_True) return true;
+  if (flag.ptr() == Py_False) return false;
+  refuse(option, "True or False", flag);
+}
+
+c10::MemoryFormat parse_memory_format(py::handle format) {
+  if (format.is_none()) return c10::MemoryFormat::Contiguous;
+  constexpr const char* kExpected =
+      "torch.contiguous_format, torch.channels_last, torch.channels_last_3d or None";
+  if (!THPMemoryFormat_Check(format.ptr())) refuse("memory_format", kExpected, format);
+  const auto parsed = reinterpret_cast<THPMemoryFormat*>(format.ptr())->memory_format;
+  if (parsed == c10::MemoryFormat::Preserve) {
+    throw ValueError(std::string("memory_format: expected ") + kExpected +
+                     ", got torch.preserve_format.");
+  }
+  return parsed;
+}
+
+std::optional<at::Tensor> parse_out(py::handle out) {
+  if (out.is_none()) return std::nullopt;
+  if (!THPVariable_Check(out.ptr())) refuse("out", "a torch.Tensor or None", out);
+  return THPVariable_Unpack(out.ptr());
+}
+
+c10::Scalar parse_number(py::handle number) {
+  PyObject* object = number.ptr();
+  if (PyBool_Check(object)) return c10::Scalar(object == Py_True);
+  if (PyIndex_Check(object)) {
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object));
+    if (!index) throw py::error_already_set();
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+    if (overflow == 0) return c10::Scalar(static_cast<std::int64_t>(value));
+    const unsigned long long large = PyLong_AsUnsignedLongLong(index.ptr());
+    if (!PyErr_Occurred()) return c10::Scalar(static_cast<std::uint64_t>(large));
+    PyErr_Clear();
+    throw ValueError("value: expected a number within 64 bits, got " + repr_of(number) + ".");
+  }
+  const bool is_complex = PyComplex_Check(object) || PyArray_IsScalar(object, ComplexFloating);
+  if (is_complex) {
+    const Py_complex value = PyComplex_AsCComplex(object);
+    if (PyErr_Occurred()) throw py::error_already_set();
+    return c10::Scalar(c10::complex<double>(value.real, value.imag));
+  }
+  const bool is_number = PyFloat_Check(object) || PyArray_IsScalar(object, Generic);
+  if (!is_number) refuse("value", "a number", number);
+  const double value = PyFloat_AsDouble(object);
+  if (value == -1.0 && PyErr_Occurred()) throw py::error_already_set();
+  return c10::Scalar(value);
+}
+
+std::int64_t parse_multiple(py::handle number) {
+  constexpr const char* kExpected = "a positive int, or one for each dimension";
+  const std::int64_t multiple = parse_int("multiple_of", kExpected, number);
+  if (multiple < 1) {
+    throw ValueError(std::string("multiple_of: expected ") + kExpected + ", got " +
+                     repr_of(number) + ".");
+  }
+  return multiple;
+}
+
+}  // namespace
+
+Operation parse_operation(const std::string& name) {
+  if (name == "stack") return Operation::kStack;
+  if (name == "cat") return Operation::kCat;
+  if (name == "pad") return Operation::kPad;
+  if (name == "jagged") return Operation::kJagged;
+  throw ValueError(
+      "operation: expected \"from_numpy\", \"stack\", \"cat\", \"pad\" or \"jagged\", got \"" +
+      name + "\".");
+}
+
+void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle memory_format,
+                         py::handle out, py::handle pin_memory, py::handle threads,
+                         BatchOptions& options) {
+  options.dtype = parse_dtype(dtype);
+  if (!channel_dim.is_none()) {
+    options.channel_dim = parse_int("channel_dim", "an int or None", channel_dim);
+  }
+  options.memory_format = parse_memory_format(memory_format);
+  options.out = parse_out(out);
+  options.pin_memory = parse_bool("pin_memory", pin_memory);
+  options.threads = parse_threads(threads);
+}
+
+void parse_dim(py::handle dim, BatchOptions& options) {
+  options.layout.dim = parse_int("dim", "an int", dim);
+}
+
+void parse_padding(py::handle value, py::handle side, py::handle multiple_of,
+                   BatchOptions& options) {
+  options.padding = parse_number(value);
+  constexpr const char* kSides = "\"right\" or \"left\"";
+  if (!PyUnicode_Check(side.ptr())) refuse("side", kSides, side);
+  options.layout.pad_left = PyUnicode_CompareWithASCIIString(side.ptr(), "left") == 0;
+  if (!options.layout.pad_left && PyUnicode_CompareWithASCIIString(side.ptr(), "right") != 0) {
+    throw ValueError(std::string("side: expected ") + kSides + ", got " + repr_of(side) + ".");
+  }
+  options.layout.multiple_of.clear();
+  if (PyIndex_Check(multiple_of.ptr()) || !py::isinstance<py::sequence>(multiple_of)) {
+    options.layout.multiple_of.push_back(parse_multiple(multiple_of));
+  } else {
+    for (const py::handle multiple : py::reinterpret_borrow<py::sequence>(multiple_of)) {
+      options.layout.multiple_of.push_back(parse_multiple(multiple));
+    }
+  }
+}
+
+}  // namespace tensorlift

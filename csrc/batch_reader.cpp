@@ -1,0 +1,90 @@
+#include "batch_reader.h"
+
+#include <torch/csrc/autograd/python_variable.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "errors.h"
+#include "inspect.h"
+#include "rejection.h"
+#include "tensor_input.h"
+
+namespace tensorlift {
+namespace {
+
+// How far ahead to load array headers; see from_numpy.cpp.
+constexpr std::size_t kPrefetchDistance = 4;
+
+// The view with its channel dimension in front.
+void move_channels(std::size_t index, std::int64_t dim, ArrayView& view, std::int64_t* shape,
+                   std::int64_t* strides) {
+  if (dim < -view.ndim || dim >= view.ndim) {
+    throw IndexError("arrays[" + std::to_string(index) +
+                     "]: expected a dimension channel_dim=" + std::to_string(dim) +
+                     ", got an array of " + std::to_string(view.ndim) + " dimensions.");
+  }
+  const std::int64_t channels = dim < 0 ? dim + view.ndim : dim;
+  const auto move = [&](const std::int64_t* from, std::int64_t* to) {
+    to[0] = from[channels];
+    std::copy(from, from + channels, to + 1);
+    std::copy(from + channels + 1, from + view.ndim, to + channels + 1);
+  };
+  move(view.shape, shape);
+  move(view.strides, strides);
+  view.shape = shape;
+  view.strides = strides;
+}
+
+}  // namespace
+
+BatchReader::BatchReader(py::handle arrays, const BatchOptions& options)
+    : items_(arrays),
+      options_(options),
+      convert_{options.dtype, CopyPolicy::kAlways, ReadonlyPolicy::kShare} {
+  sources_.reserve(items_.size());
+}
+
+void BatchReader::read_all() {
+  const bool as_they_are = !options_.channel_dim;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    items_.prefetch(i + kPrefetchDistance);
+    const bool is_plain = as_they_are && PyArray_CheckExact(items_[i]);
+    if (is_plain && sources_.extend(inspect(items_[i], nullptr))) continue;
+    read(i);
+  }
+}
+
+Plan BatchReader::read(std::size_t index) {
+  ArrayView view = view_of(index);
+  std::int64_t shape[kMaxDims];
+  std::int64_t strides[kMaxDims];
+  if (options_.channel_dim && view.holder != Holder::kOther) {
+    move_channels(index, *options_.channel_dim, view, shape, strides);
+  }
+  Plan plan;
+  plan_array(view, convert_, plan);
+  if (plan.action == Action::kReject) {
+    throw_rejection(index, items_[index], shape_of(view), plan);
+  }
+  sources_.add(view, plan.numel);
+  return plan;
+}
+
+ArrayView BatchReader::view_of(std::size_t index) {
+  PyObject* item = items_[index];
+  if (THPVariable_Check(item)) {
+    at::Tensor tensor = THPVariable_Unpack(item);
+    const auto* before = tensor.unsafeGetTensorImpl();
+    const ArrayView view = view_of_tensor(index, Py_TYPE(item)->tp_name, tensor, tensor_strides_);
+    if (tensor.unsafeGetTensorImpl() != before) made_.push_back(std::move(tensor));
+    return view;
+  }
+  py::object scalar;
+  const ArrayView view = inspect(item, &scalar);
+  if (scalar) scalars_.push_back(std::move(scalar));
+  return view;
+}
+
+}  // namespace tensorlift

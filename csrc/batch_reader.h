@@ -1,0 +1,45 @@
+// BatchReader: the items of a batch, held fast and read into Sources.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "array_view.h"
+#include "batch.h"
+#include "items.h"
+#include "plan.h"
+#include "python_api.h"
+#include "sources.h"
+
+namespace tensorlift {
+
+// GIL held throughout, also on destruction. While it lives the memory of what it read stays.
+class BatchReader {
+ public:
+  // Holds the items; throws TypeError where `arrays` is no list of any kind.
+  BatchReader(py::handle arrays, const BatchOptions& options);
+
+  // Reads every item. Throws TypeError, ValueError or IndexError that names the array.
+  void read_all();
+
+  // Reads one item, adds it to sources() and says what will be done with it.
+  Plan read(std::size_t index);
+
+  [[nodiscard]] const Items& items() const { return items_; }
+  [[nodiscard]] const Sources& sources() const { return sources_; }
+
+ private:
+  ArrayView view_of(std::size_t index);
+
+  Items items_;
+  const BatchOptions& options_;
+  const ConvertOptions convert_;
+  Sources sources_;
+  std::vector<py::object> scalars_;  // arrays that inspect() made
+  std::vector<at::Tensor> made_;     // tensors that view_of_tensor() made
+  std::int64_t tensor_strides_[kMaxDims];
+};
+
+}  // namespace tensorlift

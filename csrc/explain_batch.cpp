@@ -1,0 +1,119 @@
+#include "explain_batch.h"
+
+#include <torch/csrc/DynamicTypes.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/tensor_dtypes.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "batch_reader.h"
+#include "errors.h"
+#include "explain.h"
+#include "inspect.h"
+#include "promote.h"
+
+namespace tensorlift {
+namespace {
+
+// What is known of an item before the others are.
+struct Note {
+  bool accepted;
+  Reason reason;
+  c10::ScalarType twin;
+  std::int64_t numel;
+  py::object dtype_in;  // of numpy or torch; None where it is no array
+  py::object shape;
+  std::string error;
+};
+
+bool is_readable(PyObject* item) {
+  return THPVariable_Check(item) || PyArray_Check(item) || PyArray_IsScalar(item, Generic);
+}
+
+py::object dtype_in(PyObject* item) {
+  if (!is_readable(item)) return py::none();
+  if (THPVariable_Check(item)) return py::cast(THPVariable_Unpack(item).scalar_type());
+  return dtype_of(item);
+}
+
+py::object shape_in(PyObject* item) {
+  if (!is_readable(item)) return py::none();
+  const auto* array = reinterpret_cast<PyArrayObject*>(item);
+  const bool is_array = PyArray_Check(item);
+  if (!is_array && !THPVariable_Check(item)) return py::tuple();  // a NumPy scalar
+  const at::Tensor tensor = is_array ? at::Tensor() : THPVariable_Unpack(item);
+  const auto ndim =
+      is_array ? static_cast<std::size_t>(PyArray_NDIM(array)) : tensor.sizes().size();
+  const Shape sizes = is_array ? Shape(PyArray_DIMS(array), PyArray_DIMS(array) + ndim)
+                               : Shape(tensor.sizes().begin(), tensor.sizes().end());
+  py::tuple shape(ndim);
+  for (std::size_t d = 0; d < ndim; ++d) shape[d] = py::int_(sizes[d]);
+  return shape;
+}
+
+Note take_note(BatchReader& reader, std::size_t index) {
+  PyObject* item = reader.items()[index];
+  Note note{false, Reason::kNotAnArray, c10::ScalarType::Undefined,
+            0,     dtype_in(item),      shape_in(item),
+            ""};
+  try {
+    const Plan plan = reader.read(index);
+    note.accepted = true;
+    note.reason = plan.reason;
+    note.twin = reader.sources().forms().back().element.twin;
+    note.numel = plan.numel;
+  } catch (const std::runtime_error& error) {  // TypeError, ValueError, IndexError
+    note.error = error.what();
+  }
+  return note;
+}
+
+py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
+  if (!note.accepted) {
+    return py::make_tuple("rejected", "cannot be read", note.shape, note.dtype_in, py::none(), 0,
+                          note.error);
+  }
+  const c10::ScalarType to = dtype.value_or(note.twin);
+  const bool is_as_it_is = note.reason == Reason::kCopyRequested || note.reason == Reason::kCast;
+  const char* reason = !is_as_it_is      ? reason_text(note.reason)
+                       : note.twin != to ? reason_text(Reason::kCast)
+                                         : "part of the batch";
+  const std::int64_t nbytes = note.numel * static_cast<std::int64_t>(c10::elementSize(to));
+  return py::make_tuple("copied", reason, note.shape, note.dtype_in, py::cast(to), nbytes,
+                        py::none());
+}
+
+}  // namespace
+
+py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
+  BatchReader reader(arrays, options);
+  std::vector<Note> notes;
+  std::string error;
+  for (std::size_t i = 0; i < reader.items().size(); ++i) {
+    notes.push_back(take_note(reader, i));
+    if (error.empty()) error = notes.back().error;
+  }
+  std::optional<c10::ScalarType> dtype;
+  py::object shape = py::none();
+  if (error.empty()) {
+    try {
+      const Layout layout = plan_layout(reader.sources(), options.layout);
+      dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
+      py::tuple sizes(layout.shape.size());
+      for (std::size_t d = 0; d < layout.shape.size(); ++d) sizes[d] = py::int_(layout.shape[d]);
+      shape = std::move(sizes);
+    } catch (const std::runtime_error& refusal) {
+      error = refusal.what();
+    }
+  }
+  py::list entries;
+  for (const Note& note : notes) entries.append(entry_of(note, dtype));
+  return py::make_tuple(entries, shape, dtype ? py::cast(*dtype) : py::object(py::none()),
+                        error.empty() ? py::object(py::none()) : py::object(py::str(error)));
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,14 @@
+// explain, for what builds a batch.
+#pragma once
+
+#include "batch.h"
+#include "python_api.h"
+
+namespace tensorlift {
+
+// What make_batch would do, without doing it: (entries, shape, dtype, error). Entries are as those
+// of explain(); shape and dtype are the batch's, None where there would be none; error is the
+// message of what make_batch would raise, else None. GIL held.
+[[nodiscard]] py::tuple explain_batch(py::handle arrays, const BatchOptions& options);
+
+}  // namespace tensorlift

@@ -1,0 +1,158 @@
+#include "output.h"
+
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "build.h"
+#include "errors.h"
+#include "text.h"
+
+namespace tensorlift {
+namespace {
+
+struct Range {
+  std::intptr_t begin, end;
+};
+
+// Addresses from the first byte of the lowest element to the last of the highest one. There are
+// elements, and their reach is within 64 bits.
+Range address_range(const void* data, int ndim, const std::int64_t* shape,
+                    const std::int64_t* strides, std::int64_t itemsize) {
+  const auto first = reinterpret_cast<std::intptr_t>(data);
+  Range range{first, first + itemsize};
+  for (int d = 0; d < ndim; ++d) {
+    const std::int64_t reach = (shape[d] - 1) * strides[d];
+    (reach < 0 ? range.begin : range.end) += reach;
+  }
+  return range;
+}
+
+// Is every element farther along than all elements of the dimensions inside its own? So of every
+// tensor that slicing, transposing and reshaping lead to.
+bool has_own_addresses(const at::Tensor& tensor) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> dims;  // stride, size
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) {
+    if (tensor.size(d) == 0) return true;
+    if (tensor.size(d) > 1) dims.emplace_back(tensor.stride(d), tensor.size(d));
+  }
+  std::sort(dims.begin(), dims.end());
+  std::int64_t reach = 0;  // from the first element of the inner dimensions to their last
+  for (const auto& [stride, size] : dims) {
+    if (stride <= reach) return false;
+    reach += (size - 1) * stride;
+  }
+  return true;
+}
+
+Shape strides_of(c10::IntArrayRef shape, c10::MemoryFormat format) {
+  if (format == c10::MemoryFormat::ChannelsLast && shape.size() == 4) {
+    const auto strides = c10::get_channels_last_strides_2d(shape);
+    return {strides.begin(), strides.end()};
+  }
+  if (format == c10::MemoryFormat::ChannelsLast3d && shape.size() == 5) {
+    const auto strides = c10::get_channels_last_strides_3d(shape);
+    return {strides.begin(), strides.end()};
+  }
+  const bool is_2d = format == c10::MemoryFormat::ChannelsLast;
+  throw ValueError(std::string("memory_format: expected a batch of ") + (is_2d ? "4" : "5") +
+                   " dimensions for " + (is_2d ? "torch.channels_last" : "torch.channels_last_3d") +
+                   ", got shape " + shape_text(shape) + ".");
+}
+
+std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  auto nbytes = static_cast<std::int64_t>(c10::elementSize(dtype));
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+  for (const std::int64_t size : shape) {
+    if (__builtin_mul_overflow(nbytes, size, &nbytes)) {
+      throw ValueError("arrays: expected a batch within 64 bits, got shape " + shape_text(shape) +
+                       ".");
+    }
+  }
+  return static_cast<std::size_t>(nbytes);
+}
+
+at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  if (!at::getAccelerator(/*checked=*/false)) {
+    throw ValueError(
+        "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
+        "it out.");
+  }
+  return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
+}
+
+}  // namespace
+
+at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
+                       c10::MemoryFormat memory_format, bool pinned) {
+  const std::size_t nbytes = checked_nbytes(shape, dtype);
+  Shape strides;
+  const bool is_contiguous = memory_format == c10::MemoryFormat::Contiguous;
+  if (!is_contiguous) strides = strides_of(shape, memory_format);
+  ImplArena arena(1);
+  at::Tensor tensor = pinned ? make_pinned(shape, dtype) : build_empty(arena, nbytes, dtype, shape);
+  if (!is_contiguous) tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
+  return tensor;
+}
+
+void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype) {
+  const auto refuse = [](const std::string& expected, const std::string& got,
+                         const std::string& remedy) {
+    throw ValueError("out: expected " + expected + ", got " + got + "." + remedy);
+  };
+  const bool is_plain = out.layout() == c10::kStrided && out.has_storage() &&
+                        !out.unsafeGetTensorImpl()->is_python_dispatch();
+  if (!is_plain) refuse("a plain tensor with memory of its own", "another kind", "");
+  if (!out.device().is_cpu()) {
+    refuse("a tensor in the host's memory", "one on " + out.device().str(), "");
+  }
+  if (out.sizes() != shape) {
+    refuse("shape " + shape_text(shape), shape_text(out.sizes()),
+           " It is not resized: leave it out to get a new tensor.");
+  }
+  if (out.scalar_type() != dtype) {
+    refuse("dtype " + dtype_text(dtype), dtype_text(out.scalar_type()),
+           " Pass dtype=" + dtype_text(out.scalar_type()) + " to cast to it.");
+  }
+  if (out.requires_grad() && at::GradMode::is_enabled()) {
+    refuse("a tensor that needs no gradient", "one that requires grad",
+           " Use torch.no_grad() or out.detach().");
+  }
+  if (out.is_conj() || out.is_neg() || out._is_zerotensor()) {
+    refuse("a tensor without pending conjugation or negation", "one with it",
+           " Use out.resolve_conj().resolve_neg().");
+  }
+  if (!has_own_addresses(out)) {
+    refuse("a tensor whose elements have addresses of their own",
+           "one of strides " + shape_text(out.strides()), "");
+  }
+}
+
+Shape byte_strides(const at::Tensor& tensor) {
+  Shape strides(tensor.strides().begin(), tensor.strides().end());
+  for (std::int64_t& stride : strides) stride *= static_cast<std::int64_t>(tensor.itemsize());
+  return strides;
+}
+
+bool may_overlap(const at::Tensor& tensor, const Sources& sources) {
+  if (tensor.numel() == 0) return false;
+  const Shape strides = byte_strides(tensor);
+  const Range target =
+      address_range(tensor.const_data_ptr(), static_cast<int>(tensor.dim()), tensor.sizes().data(),
+                    strides.data(), static_cast<std::int64_t>(tensor.itemsize()));
+  bool overlaps = false;
+  sources.for_each([&](const ArrayView& view, std::int64_t numel) {
+    if (numel == 0) return;
+    const Range source =
+        address_range(view.data, view.ndim, view.shape, view.strides, view.element.itemsize);
+    overlaps |= source.begin < target.end && target.begin < source.end;
+  });
+  return overlaps;
+}
+
+}  // namespace tensorlift
