@@ -71,7 +71,6 @@ class Padding {
 // Writes the whole batch. GIL not needed.
 void gather(const Sources& sources, const Layout& layout, const Padding& padding,
             const at::Tensor& target, std::optional<int> threads) {
-  if (target.nbytes() >= kAnnounceBytes) announce_gather(threads);
   const Shape strides = byte_strides(target);
   Slots slots(layout, static_cast<char*>(target.mutable_data_ptr()), strides);
   const std::int64_t rows = target.is_contiguous() ? slots.rows() : 1;

@@ -101,9 +101,4 @@ class GatherJobs {
   std::vector<Dim> dims_;
 };
 
-// Before a GatherJobs of many bytes is run: call it when the first kAnnounceBytes are planned, and
-// while the rest is planned the threads wake up.
-inline constexpr std::size_t kAnnounceBytes = 1 << 20;
-void announce_gather(std::optional<int> threads);
-
 }  // namespace tensorlift
