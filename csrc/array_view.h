@@ -48,6 +48,18 @@ struct ArrayView {
   bool writeable = true;
 };
 
+// Do the elements follow each other in C order, strides that mean nothing aside?
+[[nodiscard]] inline bool is_contiguous(int ndim, const std::int64_t* shape,
+                                        const std::int64_t* strides, std::int64_t itemsize) {
+  auto contiguous = static_cast<std::uint64_t>(itemsize);  // may overflow for an empty array
+  for (int d = ndim - 1; d >= 0; --d) {
+    if (shape[d] == 1) continue;
+    if (static_cast<std::uint64_t>(strides[d]) != contiguous) return false;
+    contiguous *= static_cast<std::uint64_t>(shape[d]);
+  }
+  return true;
+}
+
 // A copy of the shape, for whoever is going to run Python code.
 using Shape = c10::SmallVector<std::int64_t, 8>;
 inline Shape shape_of(const ArrayView& view) { return {view.shape, view.shape + view.ndim}; }

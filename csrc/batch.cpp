@@ -84,15 +84,27 @@ void gather(const Sources& sources, const Layout& layout, const Padding& padding
     }
     jobs.clear();
   };
-  sources.for_each([&](const ArrayView& view, std::int64_t numel) {
-    char* slot = slots.next(view);
-    jobs.add(view, numel, target.scalar_type(), slot, slots.strides());
-    if (layout.has_padding) {
-      slots.for_each_padding(view, [&](const Shape& box, char* data) {
-        padding.add(box, data, slots.strides(), jobs);
-      });
+  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
+    ArrayView view = sources.view(form, begin);
+    bool is_first = true;  // of its form among the jobs
+    for (std::size_t i = begin; i < end; ++i) {
+      view.data = sources.data(i);
+      char* slot = slots.next(view);
+      if (is_first || layout.has_padding || form.numel == 0) {
+        jobs.add(view, form.numel, target.scalar_type(), slot, slots.strides());
+        is_first = false;
+      } else {
+        jobs.repeat(view.data, slot);
+      }
+      if (layout.has_padding) {
+        slots.for_each_padding(view, [&](const Shape& box, char* data) {
+          padding.add(box, data, slots.strides(), jobs);
+        });
+      }
+      if (jobs.size() < kJobsAtOnce) continue;
+      run();
+      is_first = true;
     }
-    if (jobs.size() >= kJobsAtOnce) run();
   });
   run();
 }

@@ -50,8 +50,10 @@ void BatchReader::read_all() {
   const bool as_they_are = !options_.channel_dim;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     items_.prefetch(i + kPrefetchDistance);
-    const bool is_plain = as_they_are && PyArray_CheckExact(items_[i]);
-    if (is_plain && sources_.extend(inspect(items_[i], nullptr))) continue;
+    if (as_they_are && PyArray_CheckExact(items_[i])) {
+      const ArrayView view = inspect_exact(items_[i]);
+      if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
+    }
     read(i);
   }
 }

@@ -92,18 +92,19 @@ struct Copies {
 };
 
 // Builds every tensor; the shared ones are put into the list.
-void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, Copies& copies,
-               Notes& notes) {
+void build_all(Items& items, const ConvertOptions& options, std::optional<int> threads,
+               HiddenList& tensors, Copies& copies, Notes& notes) {
   GcPause gc_pause;
   ImplArena arena(items.size());
   Plan plan;
   py::object scalar;
+  bool announced = false;
   for (std::size_t i = 0; i < items.size(); ++i) {
     items.prefetch(i + kPrefetchDistance);
-    const bool runs_python = !PyArray_CheckExact(items[i]);  // a mask may be asked for
-    if (runs_python) gc_pause.end();
-    const ArrayView view = inspect(items[i], &scalar);
-    if (runs_python) gc_pause.begin();
+    const bool is_exact = PyArray_CheckExact(items[i]);
+    if (!is_exact) gc_pause.end();  // a mask may be asked for
+    const ArrayView view = is_exact ? inspect_exact(items[i]) : inspect(items[i], &scalar);
+    if (!is_exact) gc_pause.begin();
     plan_array(view, options, plan);
     if (plan.action == Action::kReject) {
       const Shape shape = shape_of(view);
@@ -120,6 +121,10 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
       copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
+      if (!announced && copies.jobs.nbytes() >= kAnnounceBytes) {
+        announced = true;
+        announce_gather(threads);
+      }
       copies.tensors.emplace_back(i, std::move(tensor));
       if (scalar) copies.scalars.push_back(std::exchange(scalar, py::object()));
       continue;
@@ -143,7 +148,7 @@ py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optio
   HiddenList tensors(items.size());
   Copies copies;
   Notes notes;
-  build_all(items, options, tensors, copies, notes);
+  build_all(items, options, threads, tensors, copies, notes);
   fill(copies, threads, tensors);
   emit(notes);
   return std::move(tensors).reveal();

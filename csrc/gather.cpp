@@ -16,6 +16,9 @@ constexpr std::size_t kPieceBytes = 256 << 10;
 // A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
 constexpr std::size_t kBytesPerThread = 1 << 20;
 
+// As many as announce_gather() can know to have work.
+constexpr int kThreadsToRouse = 4;
+
 // Elements on their way from one step to the next stay in the first-level cache.
 constexpr std::size_t kBlockBytes = 8 << 10;
 
@@ -26,21 +29,6 @@ constexpr std::size_t kGroupsToTry = 4;
 Swap swap_of(c10::ScalarType type, bool swapped) {
   if (!swapped) return Swap::kNone;
   return c10::isComplexType(type) ? Swap::kHalves : Swap::kWhole;
-}
-
-bool is_multiple(const void* address, std::size_t size) {
-  return reinterpret_cast<std::uintptr_t>(address) % size == 0;
-}
-
-bool is_contiguous(int ndim, const std::int64_t* shape, const std::int64_t* strides,
-                   std::int64_t itemsize) {
-  std::int64_t contiguous = itemsize;
-  for (int d = ndim - 1; d >= 0; --d) {
-    if (shape[d] == 1) continue;
-    if (strides[d] != contiguous) return false;
-    contiguous *= shape[d];
-  }
-  return true;
 }
 
 // The order in which the elements lie in the slot: its outermost dimension first.
@@ -63,6 +51,10 @@ int helpful_threads(std::optional<int> threads, std::size_t nbytes) {
 
 }  // namespace
 
+void announce_gather(std::optional<int> threads) {
+  rouse_workers(std::min(threads ? *threads : default_threads(), kThreadsToRouse));
+}
+
 void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
                      const std::int64_t* slot_strides) {
   if (numel == 0) return;
@@ -82,6 +74,20 @@ void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType 
   const std::size_t widest = std::max<std::size_t>(view.element.itemsize, to_size);
   jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot),
                    nbytes() + static_cast<std::size_t>(numel) * widest, group});
+}
+
+// A group like this one, but for addresses like these.
+std::uint32_t GatherJobs::realigned_group(std::uint32_t index, const void* source,
+                                          const void* slot) {
+  Group group = groups_[index];
+  group.key.source_aligned = is_multiple(source, group.from_size);
+  group.key.slot_aligned = is_multiple(slot, group.to_size);
+  const bool has_one_run =
+      group.write_dim_count == 0 ||
+      is_one_run(dims_.data() + group.write_dims, group.write_dim_count, group.to_size);
+  group.writes_in_place = has_one_run && (group.key.slot_aligned || group.cast == nullptr);
+  groups_.push_back(group);
+  return static_cast<std::uint32_t>(groups_.size() - 1);
 }
 
 std::uint32_t GatherJobs::group_for(const ArrayView& view, Key key,
@@ -230,6 +236,11 @@ void GatherJobs::copy_elements(const Job& job, std::int64_t numel, std::int64_t 
                                std::int64_t end) const {
   if (begin >= end) return;
   const Group& group = groups_[job.group];
+  if (group.key.is_run && group.writes_in_place && group.cast == nullptr && !group.reads_in_place) {
+    const std::int64_t stride = group.key.run_stride;
+    const Rows row{const_cast<char*>(job.source) + begin * stride, end - begin, stride, 1, 0};
+    return group.read(row, job.slot + begin * group.to_size);
+  }
   if (!group.reads_in_place || !group.writes_in_place) {
     return copy_in_blocks(job, numel, begin, end);
   }

@@ -27,6 +27,17 @@ class GatherJobs {
   void add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
            const std::int64_t* slot_strides = nullptr);
 
+  // Another job with the shape, strides and dtypes of the last one.
+  void repeat(const void* source, void* slot) {
+    const Job& last = jobs_.back();
+    const Group& group = groups_[last.group];
+    const bool is_like_it = is_multiple(source, group.from_size) == group.key.source_aligned &&
+                            is_multiple(slot, group.to_size) == group.key.slot_aligned;
+    const std::uint32_t index = is_like_it ? last.group : realigned_group(last.group, source, slot);
+    const std::size_t end_bytes = last.end_bytes + (last.end_bytes - begin_bytes(jobs_.size() - 1));
+    jobs_.push_back({static_cast<const char*>(source), static_cast<char*>(slot), end_bytes, index});
+  }
+
   [[nodiscard]] bool empty() const { return jobs_.empty(); }
   [[nodiscard]] std::size_t size() const { return jobs_.size(); }
   void reserve(std::size_t jobs) { jobs_.reserve(jobs); }
@@ -78,6 +89,12 @@ class GatherJobs {
     std::uint32_t group;
   };
 
+  // `size` is a power of 2.
+  static bool is_multiple(const void* address, std::size_t size) {
+    return (reinterpret_cast<std::uintptr_t>(address) & (size - 1)) == 0;
+  }
+
+  std::uint32_t realigned_group(std::uint32_t group, const void* source, const void* slot);
   std::uint32_t group_for(const ArrayView& view, Key key, const std::int64_t* slot_strides);
   bool has_extents(const Group& group, const ArrayView& view,
                    const std::int64_t* slot_strides) const;
@@ -100,5 +117,10 @@ class GatherJobs {
   std::vector<std::int64_t> extents_;
   std::vector<Dim> dims_;
 };
+
+// Before a GatherJobs of many bytes is run: call it when the first kAnnounceBytes are planned, and
+// while the rest is planned the threads wake up.
+inline constexpr std::size_t kAnnounceBytes = 1 << 20;
+void announce_gather(std::optional<int> threads);
 
 }  // namespace tensorlift

@@ -1,11 +1,7 @@
 #include "inspect.h"
 
-#include "numpy_dtype.h"
-
 namespace tensorlift {
 namespace {
-
-static_assert(sizeof(npy_intp) == sizeof(std::int64_t), "tensorlift needs a 64-bit platform");
 
 // Is this a MaskedArray with a masked element? An array that merely could have a mask is as good
 // as any other. numpy.ma, where the class lives, is imported only by whoever made such an array.
@@ -16,19 +12,6 @@ bool has_masked_values(PyObject* array) {
   const int is_instance = PyObject_IsInstance(array, module.attr("MaskedArray").ptr());
   if (is_instance < 0) throw py::error_already_set();
   return is_instance != 0 && module.attr("is_masked")(py::handle(array)).cast<bool>();
-}
-
-ArrayView view_of(PyArrayObject* array) {
-  ArrayView view;
-  view.element = element_type(PyArray_DESCR(array));  // first: may run Python code, once a dtype
-  view.data = PyArray_DATA(array);
-  view.shape = reinterpret_cast<const std::int64_t*>(PyArray_DIMS(array));
-  view.strides = reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array));
-  view.ndim = PyArray_NDIM(array);
-  view.holder = Holder::kArray;
-  view.swapped = PyArray_ISBYTESWAPPED(array);
-  view.writeable = PyArray_ISWRITEABLE(array);
-  return view;
 }
 
 }  // namespace
@@ -44,20 +27,20 @@ py::object dtype_of(PyObject* item) {
 }
 
 ArrayView inspect(PyObject* item, py::object* keep_alive) {
-  if (PyArray_CheckExact(item)) return view_of(reinterpret_cast<PyArrayObject*>(item));
+  if (PyArray_CheckExact(item)) return inspect_exact(item);
   if (PyArray_Check(item)) {
     // The mask first: asking for it runs Python code, after which a view would be stale.
     const auto* descr = PyArray_DESCR(reinterpret_cast<PyArrayObject*>(item));
     const bool masked =
         element_type(descr).kind != ElementKind::kUnsupported && has_masked_values(item);
-    ArrayView view = view_of(reinterpret_cast<PyArrayObject*>(item));
+    ArrayView view = inspect_exact(item);
     if (masked) view.holder = Holder::kMaskedArray;
     return view;
   }
   if (PyArray_IsScalar(item, Generic)) {
     *keep_alive = py::reinterpret_steal<py::object>(PyArray_FromScalar(item, nullptr));
     if (!*keep_alive) throw py::error_already_set();
-    ArrayView view = view_of(reinterpret_cast<PyArrayObject*>(keep_alive->ptr()));
+    ArrayView view = inspect_exact(keep_alive->ptr());
     view.holder = Holder::kScalar;
     return view;
   }

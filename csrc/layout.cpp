@@ -67,13 +67,14 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
   std::int64_t length = 0;
   sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
     if (!is_jagged && is_passed_over(sources, form)) return;
-    Shape shape = sources.shape_copy(form);
-    bool fits = shape.size() == like.size();
+    const std::int64_t* shape = sources.shape(form);
+    bool fits = static_cast<std::size_t>(form.ndim) == like.size();
     for (std::size_t d = 0; fits && d < like.size(); ++d) fits = d == dim || shape[d] == like[d];
     if (!fits) {
       throw ValueError(array_name(form.first) + ": expected shape " + shape_but(like, layout.dim) +
-                       " like " + array_name(model->first) + ", got " + shape_text(shape) +
-                       ". Only dimension " + std::to_string(layout.dim) + " may differ" +
+                       " like " + array_name(model->first) + ", got " +
+                       shape_text(sources.shape_copy(form)) + ". Only dimension " +
+                       std::to_string(layout.dim) + " may differ" +
                        (is_jagged ? ": use pad() for more." : "."));
     }
     std::int64_t joined = 0;
@@ -155,19 +156,11 @@ Slots::Slots(const Layout& layout, char* data, c10::IntArrayRef strides)
   }
 }
 
-char* Slots::next(const ArrayView& view) {
-  slot_ = next_;
-  switch (layout_.operation) {
-    case Operation::kStack:
-      next_ += step_;
-      return slot_;
-    case Operation::kCat:
-    case Operation::kJagged:
-      // A 1-D array without elements that is passed over moves nothing either.
-      next_ += (layout_.dim < view.ndim ? view.shape[layout_.dim] : 0) * step_;
-      return slot_;
-    case Operation::kPad:
-      break;
+char* Slots::next_of_many_sizes(const ArrayView& view) {
+  if (layout_.operation != Operation::kPad) {
+    // A 1-D array without elements that is passed over moves nothing either.
+    next_ += (layout_.dim < view.ndim ? view.shape[layout_.dim] : 0) * step_;
+    return slot_;
   }
   next_ += step_;
   char* first = slot_;

@@ -38,7 +38,14 @@ class Slots {
   Slots(const Layout& layout, char* data, c10::IntArrayRef strides);
 
   // The slot of the next array: where its first element goes, and the strides of all.
-  [[nodiscard]] char* next(const ArrayView& view);
+  [[nodiscard]] char* next(const ArrayView& view) {
+    slot_ = next_;
+    if (layout_.operation == Operation::kStack) {
+      next_ += step_;
+      return slot_;
+    }
+    return next_of_many_sizes(view);
+  }
   [[nodiscard]] const std::int64_t* strides() const { return strides_.data(); }
 
   // How many times all slots take turns while memory goes by: 1 where they follow each other.
@@ -62,6 +69,8 @@ class Slots {
   }
 
  private:
+  char* next_of_many_sizes(const ArrayView& view);
+
   const Layout& layout_;
   char* slot_;  // kPad: of the array that came last, its padding included
   char* next_;

@@ -1,6 +1,5 @@
 #include "numpy_dtype.h"
 
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -56,8 +55,6 @@ std::array<ElementType, NPY_NTYPES_LEGACY> builtin_types() {
   return types;
 }
 
-const auto kBuiltinTypes = builtin_types();
-
 // ml_dtypes' types that have the same bits as one of torch's. Its others (float8_e4m3, int4, ...)
 // have none.
 constexpr struct {
@@ -96,12 +93,14 @@ ElementType user_element(const PyArray_Descr* descr) {
 
 }  // namespace
 
-ElementType element_type(const PyArray_Descr* descr) {
-  const int number = descr->type_num;
-  if (number >= 0 && number < NPY_NTYPES_LEGACY)
-    return kBuiltinTypes[static_cast<std::size_t>(number)];
-  if (PyTypeNum_ISUSERDEF(number)) return user_element(descr);
+namespace numpy_dtype {
+
+const std::array<ElementType, NPY_NTYPES_LEGACY> kBuiltinTypes = builtin_types();
+
+ElementType other_element_type(const PyArray_Descr* descr) {
+  if (PyTypeNum_ISUSERDEF(descr->type_num)) return user_element(descr);
   return {};  // StringDType and other new-style dtypes
 }
 
+}  // namespace numpy_dtype
 }  // namespace tensorlift

@@ -57,6 +57,22 @@ inline void copy_narrow_rows(const Rows& source, char* __restrict target) {
   }
 }
 
+// The same item again and again: padding, and broadcast dimensions. 0 mostly, which is memset's.
+template <typename Item, Swap kSwap>
+inline void repeat_item(const char* source, char* __restrict target, std::int64_t count) {
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(Item));
+  if (count == 0) return;
+  copy_item<Item, kSwap>(source, target);
+  const bool is_one_byte = std::memcmp(target, target + 1, sizeof(Item) - 1) == 0;
+  if (is_one_byte) {
+    std::memset(target, target[0], static_cast<std::size_t>(count * kSize));
+    return;
+  }
+  Item item;
+  std::memcpy(&item, target, sizeof(Item));
+  for (std::int64_t i = 1; i < count; ++i) std::memcpy(target + i * kSize, &item, sizeof(Item));
+}
+
 template <typename Item, Swap kSwap>
 inline void copy_row(const char* __restrict row, std::int64_t stride, char* __restrict target,
                      std::int64_t columns) {
@@ -70,7 +86,7 @@ inline void copy_row(const char* __restrict row, std::int64_t stride, char* __re
   } else if (stride == -kSize) {
     copy_items<Item, kSwap>(row, -kSize, target, columns);
   } else if (stride == 0) {
-    copy_items<Item, kSwap>(row, 0, target, columns);
+    repeat_item<Item, kSwap>(row, target, columns);
   } else {
     copy_items<Item, kSwap>(row, stride, target, columns);
   }

@@ -2,7 +2,6 @@
 // these have in common. Pure; nothing is borrowed from Python any more.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -34,15 +33,23 @@ class Sources {
     return true;
   }
 
-  // Adds an array of `numel` elements.
-  void add(const ArrayView& view, std::int64_t numel) {
-    if (extend(view)) return;
-    forms_.push_back({view.element, view.swapped, view.ndim, numel, extents_.size(), data_.size()});
-    extents_.insert(extents_.end(), view.shape, view.shape + view.ndim);
-    extents_.insert(extents_.end(), view.strides, view.strides + view.ndim);
-    data_.push_back(static_cast<char*>(view.data));
+  // The same for an array that is like the one before it but for its shape, and contiguous. (Such
+  // an array has all of its elements in memory, so their number does not overflow.)
+  [[nodiscard]] [[gnu::noinline]] bool extend_ragged(const ArrayView& view) {
+    if (forms_.empty() || !has_same_elements(forms_.back(), view)) return false;
+    if (!is_contiguous(view.ndim, view.shape, view.strides, view.element.itemsize)) return false;
+    std::int64_t numel = 1;
+    for (int d = 0; d < view.ndim; ++d) numel *= view.shape[d];
+    if (numel == 0) return false;
+    add_form(view, numel);
+    return true;
   }
 
+  // Adds an array of `numel` elements.
+  void add(const ArrayView& view, std::int64_t numel) {
+    if (!extend(view)) add_form(view, numel);
+  }
+  [[nodiscard]] char* data(std::size_t index) const { return data_[index]; }
   [[nodiscard]] const std::vector<Form>& forms() const { return forms_; }
 
   [[nodiscard]] const std::int64_t* shape(const Form& form) const {
@@ -61,33 +68,53 @@ class Sources {
     }
   }
 
+  // The array at `index`, which has this form. Borrows from this object.
+  [[nodiscard]] ArrayView view(const Form& form, std::size_t index) const {
+    ArrayView view;
+    view.data = data_[index];
+    view.shape = shape(form);
+    view.strides = shape(form) + form.ndim;
+    view.ndim = form.ndim;
+    view.element = form.element;
+    view.holder = Holder::kArray;
+    view.swapped = form.swapped;
+    return view;
+  }
+
   // Calls function(view, numel) for every array, in order. The views borrow from this object.
   template <typename Function>
   void for_each(Function function) const {
     for_each_form([&](const Form& form, std::size_t begin, std::size_t end) {
-      ArrayView view;
-      view.shape = shape(form);
-      view.strides = shape(form) + form.ndim;
-      view.ndim = form.ndim;
-      view.element = form.element;
-      view.holder = Holder::kArray;
-      view.swapped = form.swapped;
+      ArrayView array = view(form, begin);
       for (std::size_t i = begin; i < end; ++i) {
-        view.data = data_[i];
-        function(view, form.numel);
+        array.data = data_[i];
+        function(array, form.numel);
       }
     });
   }
 
  private:
+  [[gnu::noinline]] void add_form(const ArrayView& view, std::int64_t numel) {
+    forms_.push_back({view.element, view.swapped, view.ndim, numel, extents_.size(), data_.size()});
+    extents_.insert(extents_.end(), view.shape, view.shape + view.ndim);
+    extents_.insert(extents_.end(), view.strides, view.strides + view.ndim);
+    data_.push_back(static_cast<char*>(view.data));
+  }
+
+  [[nodiscard]] static bool has_same_elements(const Form& form, const ArrayView& view) {
+    return form.element.twin == view.element.twin && form.element.kind == view.element.kind &&
+           form.swapped == view.swapped;
+  }
+
   [[nodiscard]] bool is_like(const Form& form, const ArrayView& view) const {
-    if (form.element.twin != view.element.twin || form.element.kind != view.element.kind ||
-        form.swapped != view.swapped || form.ndim != view.ndim) {
-      return false;
-    }
+    if (!has_same_elements(form, view) || form.ndim != view.ndim) return false;
+    // By hand: std::equal calls memcmp, which takes longer than a few comparisons.
     const std::int64_t* extents = extents_.data() + form.extents;
-    return std::equal(view.shape, view.shape + view.ndim, extents) &&
-           std::equal(view.strides, view.strides + view.ndim, extents + view.ndim);
+    bool same = true;
+    for (int d = 0; d < view.ndim; ++d) {
+      same &= view.shape[d] == extents[d] && view.strides[d] == extents[view.ndim + d];
+    }
+    return same;
   }
 
   std::vector<char*> data_;

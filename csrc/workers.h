@@ -26,15 +26,17 @@ class PieceBody {
 // Calls body(0) ... body(pieces - 1), each once, in any order, on at most `threads` threads, of
 // which the caller is one; returns when all have returned.
 //
-// The threads are torch's own, as at::parallel_for uses them: they are awake after any operation of
-// torch's, and wait for the next one in a loop that leaves no core to threads of somebody else's.
-// (On 2 cores, turn by turn with torch.stack, threads of our own gave 0.87 of its speed, torch's
-// give 1.44 of it.) In a forked child, and where `threads` is more than torch would use, there are
-// threads of our own: shared by all callers, started when first needed and kept; a caller never
-// waits for a busy one.
+// The threads are our own, shared by all callers, started when first needed and kept. A caller never
+// waits for a busy worker: it does the work itself. After fork() the child starts threads of its
+// own. (torch's OpenMP threads are faster when they have just been used, but hang in a forked child,
+// and to wake them where they sleep took 5 ms on a virtual machine.)
 //
-// Call without the GIL when the work is long: no thread touches Python.
+// Call without the GIL when the work is long: no worker touches Python.
 void run_pieces(std::int64_t pieces, int threads, PieceBody body);
+
+// Wakes workers for a run_pieces() on `threads` threads that is to come within some 100 us, so that
+// they are awake by then. Costs about a microsecond where they are asleep.
+void rouse_workers(int threads);
 
 // As many threads as torch would use on this thread: torch.get_num_threads().
 [[nodiscard]] int default_threads();
