@@ -3,6 +3,7 @@
 #include <ATen/ops/full.h>
 
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,10 +41,11 @@ void check_options(const BatchOptions& options) {
 class Padding {
  public:
   Padding(const Layout& layout, const c10::Scalar& value, c10::ScalarType dtype) {
-    if (!layout.has_padding) return;
+    const bool is_zero = value.isIntegral(/*includeBool=*/true) && !value.toBool();
+    if (is_zero && !layout.has_padding) return;  // else the value is checked in any case
     try {
       number_ = at::full({}, value, at::TensorOptions().dtype(dtype));
-    } catch (const c10::Error&) {
+    } catch (const std::exception&) {
       throw ValueError("value: expected a number within the range of " + dtype_text(dtype) +
                        ", got another.");
     }

@@ -60,16 +60,14 @@ void BatchReader::read_all() {
 
 Plan BatchReader::read(std::size_t index) {
   ArrayView view = view_of(index);
-  std::int64_t shape[kMaxDims];
-  std::int64_t strides[kMaxDims];
-  if (options_.channel_dim && view.holder != Holder::kOther) {
-    move_channels(index, *options_.channel_dim, view, shape, strides);
-  }
   Plan plan;
   plan_array(view, convert_, plan);
   if (plan.action == Action::kReject) {
     throw_rejection(index, items_[index], shape_of(view), plan);
   }
+  std::int64_t shape[kMaxDims];
+  std::int64_t strides[kMaxDims];
+  if (options_.channel_dim) move_channels(index, *options_.channel_dim, view, shape, strides);
   sources_.add(view, plan.numel);
   return plan;
 }

@@ -96,8 +96,8 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
   bool has_padding = false;
   for (const auto& form : sources.forms()) {
     if (static_cast<std::size_t>(form.ndim) != largest.size()) {
-      throw ValueError(array_name(form.first) + ": expected " + std::to_string(largest.size()) +
-                       " dimensions like arrays[0], got shape " +
+      throw ValueError(array_name(form.first) + ": expected a " + std::to_string(largest.size()) +
+                       "-D array like arrays[0], got shape " +
                        shape_text(sources.shape_copy(form)) + ".");
     }
     for (std::size_t d = 0; d < largest.size(); ++d) {

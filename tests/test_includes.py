@@ -9,6 +9,11 @@ CSRC = Path(__file__).parent.parent / "csrc"
 
 # What may know that Python exists. Everything else copies, plans or builds without it.
 SEAM = {
+    "batch",
+    "batch_options",
+    "batch_reader",
+    "conduct",
+    "explain_batch",
     "bindings",
     "explain",
     "from_numpy",

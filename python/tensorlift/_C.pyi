@@ -1,28 +1,69 @@
 """The native module; see csrc/bindings.cpp. Use the functions of the package instead."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 
 built_for_torch: str
 
+_Entry: TypeAlias = tuple[
+    Literal["shared", "copied", "rejected"],
+    str,
+    tuple[int, ...] | None,
+    np.dtype[Any] | torch.dtype | None,
+    torch.dtype | None,
+    int,
+    str | None,
+]
+
 def from_numpy(
     arrays: object, dtype: object, copy: object, readonly: object, threads: object
 ) -> list[torch.Tensor]: ...
-def explain(
-    arrays: object, dtype: object, copy: object, readonly: object
-) -> list[
-    tuple[
-        Literal["shared", "copied", "rejected"],
-        str,
-        tuple[int, ...] | None,
-        np.dtype[Any] | None,
-        torch.dtype | None,
-        int,
-        str | None,
-    ]
-]: ...
+def stack(
+    arrays: object,
+    dim: object,
+    dtype: object,
+    channel_dim: object,
+    memory_format: object,
+    out: object,
+    pin_memory: object,
+    threads: object,
+) -> torch.Tensor: ...
+def cat(
+    arrays: object,
+    dim: object,
+    dtype: object,
+    channel_dim: object,
+    memory_format: object,
+    out: object,
+    pin_memory: object,
+    threads: object,
+) -> torch.Tensor: ...
+def pad(
+    arrays: object,
+    value: object,
+    side: object,
+    multiple_of: object,
+    dtype: object,
+    channel_dim: object,
+    memory_format: object,
+    out: object,
+    pin_memory: object,
+    threads: object,
+) -> tuple[torch.Tensor, torch.Tensor]: ...
+def jagged(
+    arrays: object, dtype: object, out: object, pin_memory: object, threads: object
+) -> tuple[torch.Tensor, torch.Tensor]: ...
+def explain(arrays: object, dtype: object, copy: object, readonly: object) -> list[_Entry]: ...
+def explain_batch(
+    arrays: object,
+    operation: str,
+    dim: object,
+    multiple_of: object,
+    dtype: object,
+    channel_dim: object,
+) -> tuple[list[_Entry], tuple[int, ...] | None, torch.dtype | None, str | None]: ...
 def empty_cache() -> None: ...
 def cached_bytes() -> int: ...
 def default_threads() -> int: ...

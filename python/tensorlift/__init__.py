@@ -9,7 +9,9 @@ _build_check.load_native(__name__, Path(__file__).parent)
 from importlib.metadata import version  # noqa: E402
 
 from . import reference  # noqa: E402
-from ._convert import explain, from_numpy  # noqa: E402
+from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
+from ._convert import from_numpy  # noqa: E402
+from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
 from ._memory import empty_cache  # noqa: E402
 
@@ -18,9 +20,15 @@ __version__ = version("tensorlift")
 __all__ = [
     "Entry",
     "Explanation",
+    "Jagged",
+    "Padded",
     "__version__",
+    "cat",
     "empty_cache",
     "explain",
     "from_numpy",
+    "jagged",
+    "pad",
     "reference",
+    "stack",
 ]

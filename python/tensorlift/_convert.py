@@ -1,11 +1,10 @@
-"""One tensor per array, and why each was shared or copied."""
+"""One tensor per array."""
 
 from __future__ import annotations
 
 import torch
 
 from . import _C
-from ._explanation import Entry, Explanation
 from ._typing import Arrays, Readonly
 
 
@@ -62,39 +61,3 @@ def from_numpy(
         (tensor(9, dtype=torch.uint8), tensor(0, dtype=torch.uint8))
     """
     return _C.from_numpy(arrays, dtype, copy, readonly, threads)
-
-
-def explain(
-    arrays: Arrays,
-    /,
-    *,
-    dtype: torch.dtype | None = None,
-    copy: bool | None = None,
-    readonly: Readonly = "warn",
-) -> Explanation:
-    """Says what :func:`from_numpy` would do with every array, and why, without doing it.
-
-    Args:
-        arrays: as for :func:`from_numpy`; what that would refuse is an entry here, not an error.
-        dtype: as for :func:`from_numpy`.
-        copy: as for :func:`from_numpy`.
-        readonly: as for :func:`from_numpy`.
-
-    Returns:
-        One :class:`Entry` per array, in order; printing it shows a table.
-
-    Raises:
-        TypeError: `arrays` is no iterable of items, or an option is of the wrong type.
-        ValueError: an option has a value that does not exist.
-
-    Example:
-        >>> import numpy as np, tensorlift
-        >>> print(tensorlift.explain([np.zeros((2, 3)), np.zeros((2, 3))[::-1]]))
-        2 arrays: 1 shared (48 B), 1 copied (48 B)
-        index  shape   dtype    action  reason           bytes
-        -----  ------  -------  ------  ---------------  -----
-            0  (2, 3)  float64  shared  same memory       48 B
-            1  (2, 3)  float64  copied  negative stride   48 B
-    """
-    answers = _C.explain(arrays, dtype, copy, readonly)
-    return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))

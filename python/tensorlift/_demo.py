@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from . import reference
-from ._convert import explain, from_numpy
+from ._convert import from_numpy
+from ._explain import explain
 from ._text import format_table, format_time
 from ._timing import compare
 

@@ -26,7 +26,7 @@ class Entry:
         action: "shared", "copied" or "rejected".
         reason: why.
         shape: the array's shape; None for what is no array.
-        dtype_in: the array's dtype; None for what is no array.
+        dtype_in: the array's or tensor's dtype; None for what is neither.
         dtype_out: the tensor's dtype; None where there would be no tensor.
         nbytes: bytes of memory that the tensor's storage spans (shared) or that are written for it
             (copied).
@@ -37,7 +37,7 @@ class Entry:
     action: Action
     reason: str
     shape: tuple[int, ...] | None
-    dtype_in: np.dtype[Any] | None
+    dtype_in: np.dtype[Any] | torch.dtype | None
     dtype_out: torch.dtype | None
     nbytes: int
     error: str | None = field(default=None, compare=False)
@@ -47,7 +47,7 @@ def _dtypes(entry: Entry) -> str:
     """`float32`, or `int32 -> float32` where the tensor's dtype has another name."""
     if entry.dtype_in is None:
         return ""
-    name_in = str(entry.dtype_in)
+    name_in = str(entry.dtype_in).removeprefix("torch.")
     if entry.dtype_out is None:
         return name_in
     name_out = str(entry.dtype_out).removeprefix("torch.")
@@ -59,10 +59,26 @@ def _shape(entry: Entry) -> str:
 
 
 class Explanation(Sequence[Entry]):
-    """The entries of one list, in order. `str()` gives a table, a summary for a long list."""
+    """The entries of one list, in order. `str()` gives a table, a summary for a long list.
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    Attributes:
+        shape: of the batch; None where there is none.
+        dtype: of the batch; None where there is none.
+        error: the message that building the batch would raise; None where it would not.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        *,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+        error: str | None = None,
+    ) -> None:
         self._entries = tuple(entries)
+        self.shape = shape
+        self.dtype = dtype
+        self.error = error
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -77,7 +93,11 @@ class Explanation(Sequence[Entry]):
         return len(self._entries)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Explanation) and self._entries == other._entries
+        return (
+            isinstance(other, Explanation)
+            and self._entries == other._entries
+            and (self.shape, self.dtype) == (other.shape, other.dtype)
+        )
 
     def __hash__(self) -> int:
         return hash(self._entries)
@@ -122,7 +142,8 @@ class Explanation(Sequence[Entry]):
             parts.append(f"{self.copied} copied ({format_bytes(self.nbytes_copied)})")
         if self.rejected:
             parts.append(f"{self.rejected} rejected")
-        return f"{arrays}: {', '.join(parts)}" if parts else arrays
+        batch = f" into one {self.dtype} tensor of shape {self.shape}" if self.shape else ""
+        return f"{arrays}: {', '.join(parts)}{batch}" if parts else arrays
 
     def _rows(self) -> str:
         header = ("index", "shape", "dtype", "action", "reason", "bytes")
@@ -163,6 +184,8 @@ class Explanation(Sequence[Entry]):
         if self._entries:
             lines.append(self._rows() if len(self) <= _MAX_ROWS else self._summary())
         errors = [entry.error for entry in self._entries if entry.error is not None]
+        if not errors and self.error is not None:
+            errors.append(self.error)
         lines += errors[:_MAX_ERRORS]
         if len(errors) > _MAX_ERRORS:
             lines.append(f"... and {len(errors) - _MAX_ERRORS} more like these")

@@ -7,7 +7,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Arrays: TypeAlias = Iterable[npt.NDArray[Any] | np.generic]
+ArraysOrTensors: TypeAlias = Iterable[npt.NDArray[Any] | np.generic | torch.Tensor]
+Number: TypeAlias = bool | int | float | complex | np.number[Any] | np.bool_
 Readonly: TypeAlias = Literal["warn", "share", "copy", "error"]
+Side: TypeAlias = Literal["right", "left"]
+Operation: TypeAlias = Literal["from_numpy", "stack", "cat", "pad", "jagged"]
 Action: TypeAlias = Literal["shared", "copied", "rejected"]

@@ -1,9 +1,4 @@
-"""The same functions in NumPy and torch alone: slow, short, and plain enough to be obviously right.
-
-Every public function of the package agrees with its twin here, in values, dtypes, shapes, strides,
-sharing, warnings and types of errors; the tests hold them to it. Use it to check a suspicion, or
-where nothing can be compiled.
-"""
+"""from_numpy, one array after another."""
 
 from __future__ import annotations
 
@@ -16,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ._explanation import Entry, Explanation
-from ._typing import Arrays, Readonly
-
-__all__ = ["explain", "from_numpy"]
+from .._explanation import Entry
+from .._typing import Arrays, ArraysOrTensors, Readonly
 
 # (kind, itemsize) of NumPy's dtypes; not its type numbers, which depend on the platform.
 _TWINS = {
@@ -50,13 +43,14 @@ _ML_DTYPES_TWINS = {
         "float8_e8m0fnu",
     )
 }
-_CASTABLE = frozenset(_TWINS.values()) | frozenset(_ML_DTYPES_TWINS.values())
+CASTABLE = frozenset(_TWINS.values()) | frozenset(_ML_DTYPES_TWINS.values())
 
 _READONLY_WARNING = (
     "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
     "This means writing to this tensor will result in undefined behavior. You may want to copy "
     "the array to protect its data or make it writable before converting it to a tensor."
 )
+COMPLEX_WARNING = "Casting complex values to real discards the imaginary part"
 
 
 def from_numpy(
@@ -69,50 +63,42 @@ def from_numpy(
     threads: int | None = None,
 ) -> list[torch.Tensor]:
     """What :func:`tensorlift.from_numpy` does, one array after another; `threads` is ignored."""
-    _check_options(dtype, copy, readonly)
-    _check_threads(threads)
+    check_options(dtype, copy, readonly)
+    check_threads(threads)
     tensors = []
     warn_readonly = warn_complex = False
-    for index, item in enumerate(_as_list(arrays)):
-        entry = _plan(index, item, dtype, copy, readonly)
+    for index, item in enumerate(as_list(arrays)):
+        entry = plan_item(index, item, dtype, copy, readonly)
         if entry.action == "rejected":
-            raise _error_type(entry)(entry.error)
-        array = _plain(item)
-        tensor = _share(array) if entry.action == "shared" else _copy(array)
+            raise error_type(entry)(entry.error)
+        array = plain_array(item)
+        tensor = _share(array) if entry.action == "shared" else copied(array)
         if entry.action == "shared":
             warn_readonly |= not array.flags.writeable and readonly == "warn"
         elif dtype is not None and dtype != tensor.dtype:
-            warn_complex |= tensor.is_complex() and not (dtype.is_complex or dtype == torch.bool)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's, once per process; ours follow below
-                tensor = tensor.to(dtype, memory_format=torch.contiguous_format)
+            warn_complex |= discards_imaginary(tensor.dtype, dtype)
+            tensor = cast(tensor, dtype)
         tensors.append(tensor)
     if warn_readonly:
         warnings.warn(_READONLY_WARNING, UserWarning, stacklevel=2)
     if warn_complex:
-        message = "Casting complex values to real discards the imaginary part"
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warnings.warn(COMPLEX_WARNING, UserWarning, stacklevel=2)
     return tensors
 
 
-def explain(
-    arrays: Arrays,
-    /,
-    *,
-    dtype: torch.dtype | None = None,
-    copy: bool | None = None,
-    readonly: Readonly = "warn",
-) -> Explanation:
-    """What :func:`tensorlift.explain` says."""
-    _check_options(dtype, copy, readonly)
-    return Explanation(
-        _plan(index, item, dtype, copy, readonly) for index, item in enumerate(_as_list(arrays))
-    )
+def discards_imaginary(source: torch.dtype, target: torch.dtype) -> bool:
+    return source.is_complex and not (target.is_complex or target == torch.bool)
 
 
-def _check_options(dtype: object, copy: object, readonly: object) -> None:
-    if dtype is not None and (not isinstance(dtype, torch.dtype) or dtype not in _CASTABLE):
-        raise TypeError(f"dtype: expected a torch.dtype of plain numbers or None, got {dtype!r}.")
+def cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """To a contiguous tensor; without torch's warning, which comes once per process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tensor.to(dtype, memory_format=torch.contiguous_format)
+
+
+def check_options(dtype: object, copy: object, readonly: object) -> None:
+    check_dtype(dtype)
     if not (copy is None or copy is True or copy is False):
         raise TypeError(f"copy: expected True, False or None, got {copy!r}.")
     if not isinstance(readonly, str):
@@ -121,7 +107,12 @@ def _check_options(dtype: object, copy: object, readonly: object) -> None:
         raise ValueError(f"readonly: expected one of {get_args(Readonly)}, got {readonly!r}.")
 
 
-def _check_threads(threads: object) -> None:
+def check_dtype(dtype: object) -> None:
+    if dtype is not None and (not isinstance(dtype, torch.dtype) or dtype not in CASTABLE):
+        raise TypeError(f"dtype: expected a torch.dtype of plain numbers or None, got {dtype!r}.")
+
+
+def check_threads(threads: object) -> None:
     message = f"threads: expected a positive int or None, got {threads!r}."
     if threads is None:
         return
@@ -131,13 +122,13 @@ def _check_threads(threads: object) -> None:
         raise ValueError(message)
 
 
-def _as_list(arrays: Arrays) -> list[Any]:
+def as_list(arrays: ArraysOrTensors) -> list[Any]:
     if isinstance(arrays, (np.ndarray, torch.Tensor, str, bytes, Mapping)):
         raise TypeError(f"arrays: expected a list of numpy.ndarray, got {type(arrays).__name__}.")
     return list(arrays)
 
 
-def _twin(dtype: np.dtype[Any]) -> torch.dtype | None:
+def torch_twin(dtype: np.dtype[Any]) -> torch.dtype | None:
     """The torch dtype with the same bits; int64 for dates and durations; None if there is none."""
     if dtype.type.__module__ == "ml_dtypes":
         return _ML_DTYPES_TWINS.get(dtype.type.__name__)
@@ -148,19 +139,19 @@ def _twin(dtype: np.dtype[Any]) -> torch.dtype | None:
     return _TWINS.get((dtype.kind, dtype.itemsize))
 
 
-def _plan(
+def plan_item(
     index: int, item: Any, dtype: torch.dtype | None, copy: bool | None, readonly: Readonly
 ) -> Entry:
     if not isinstance(item, (np.ndarray, np.generic)):
         error = f"arrays[{index}]: expected numpy.ndarray, got {type(item).__name__}."
         return Entry(index, "rejected", "not an array", None, None, None, 0, error)
-    array = _plain(item)
+    array = plain_array(item)
 
     def rejected(reason: str) -> Entry:
         error = f"arrays[{index}]: expected an array that can be converted, got {reason}."
         return Entry(index, "rejected", reason, array.shape, array.dtype, None, 0, error)
 
-    twin = _twin(array.dtype)
+    twin = torch_twin(array.dtype)
     if twin is None:
         return rejected("dtype without a torch counterpart")
     if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
@@ -183,7 +174,7 @@ def _plan(
     return Entry(index, "copied", reason, array.shape, array.dtype, result, nbytes)
 
 
-def _error_type(entry: Entry) -> type[Exception]:
+def error_type(entry: Entry) -> type[Exception]:
     is_value = entry.reason.startswith(("read-only", "strides overflow"))
     return ValueError if is_value or entry.reason.endswith("copy=False") else TypeError
 
@@ -222,7 +213,7 @@ def _copy_reason(
     return None
 
 
-def _plain(item: Any) -> npt.NDArray[Any]:
+def plain_array(item: Any) -> npt.NDArray[Any]:
     """Without the behaviour of ndarray's subclasses; a NumPy scalar as a 0-d array."""
     return item.view(np.ndarray) if isinstance(item, np.ndarray) else np.array(item)
 
@@ -254,12 +245,12 @@ def _share(array: npt.NDArray[Any]) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.from_numpy(bits)
-    twin = _twin(array.dtype)
+    twin = torch_twin(array.dtype)
     assert twin is not None
     return tensor if tensor.dtype == twin else tensor.view(twin)
 
 
-def _copy(array: npt.NDArray[Any]) -> torch.Tensor:
+def copied(array: npt.NDArray[Any]) -> torch.Tensor:
     """A contiguous tensor with torch's own memory, of the array's dtype."""
     contiguous = np.array(array, order="C", copy=True, subok=False)
     if not contiguous.dtype.isnative:

@@ -1,0 +1,261 @@
+"""One tensor per list: stack, cat, pad and jagged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from . import _C
+from ._typing import ArraysOrTensors, Number, Side
+
+
+def stack(
+    arrays: ArraysOrTensors,
+    /,
+    dim: int = 0,
+    *,
+    dtype: torch.dtype | None = None,
+    channel_dim: int | None = None,
+    memory_format: torch.memory_format | None = None,
+    out: torch.Tensor | None = None,
+    pin_memory: bool = False,
+    threads: int | None = None,
+) -> torch.Tensor:
+    """Joins arrays of one shape along a new dimension, as :func:`torch.stack` does.
+
+    Every element is copied exactly once, by several threads: cast, byte swap, strides and memory
+    format included. No second copy is made on the way.
+
+    Args:
+        arrays: a sequence or iterable of :class:`numpy.ndarray`, all of the same shape ``S``; NumPy
+            scalars count as 0-d arrays; CPU tensors may stand among them.
+        dim: where the new dimension goes; counted from the end where negative.
+        dtype: of the result. None promotes as :func:`torch.stack` does; datetime64 and timedelta64
+            need ``torch.int64``. A cast gives the bits that :meth:`torch.Tensor.to` gives.
+        channel_dim: the arrays' channel dimension, moved to the front of each: -1 for images of
+            shape (height, width, channels), which thus become (channels, height, width). None
+            leaves them as they are.
+        memory_format: ``torch.channels_last`` for a result of 4 dimensions (N, C, H, W) or
+            ``torch.channels_last_3d`` for 5, counted after `channel_dim`. Images of shape
+            (height, width, channels) with ``channel_dim=-1`` lie in memory as it asks for already,
+            and are copied straight.
+        out: a CPU tensor of the result's shape and dtype, of any strides, to write to. It may share
+            memory with the arrays: then they are read before it is written.
+        pin_memory: whether the result's memory is page-locked, for asynchronous transfers.
+        threads: how many threads may copy; None for as many as torch uses
+            (:func:`torch.get_num_threads`).
+
+    Returns:
+        A tensor of shape ``S`` with ``len(arrays)`` inserted at `dim`; `out` where that is given.
+
+    Raises:
+        TypeError: an item is no array, or its dtype has no torch counterpart or does not promote.
+        ValueError: no arrays, different shapes, an `out` that does not fit, a tensor that requires
+            grad or is not in the host's memory, no accelerator to pin memory for.
+        IndexError: `dim` or `channel_dim` is out of range.
+        RuntimeError: torch cannot allocate the memory.
+
+    All of this is found out before anything is written: after an error `out` is as it was.
+
+    Example:
+        >>> import numpy as np, tensorlift
+        >>> tensorlift.stack([np.array([1, 2]), np.array([3, 4])], dtype=torch.float32)
+        tensor([[1., 2.],
+                [3., 4.]])
+        >>> images = [np.zeros((8, 10, 3), np.uint8)] * 4
+        >>> batch = tensorlift.stack(images, channel_dim=-1, memory_format=torch.channels_last)
+        >>> batch.shape, batch.is_contiguous(memory_format=torch.channels_last)
+        (torch.Size([4, 3, 8, 10]), True)
+    """
+    return _C.stack(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, threads)
+
+
+def cat(
+    arrays: ArraysOrTensors,
+    /,
+    dim: int = 0,
+    *,
+    dtype: torch.dtype | None = None,
+    channel_dim: int | None = None,
+    memory_format: torch.memory_format | None = None,
+    out: torch.Tensor | None = None,
+    pin_memory: bool = False,
+    threads: int | None = None,
+) -> torch.Tensor:
+    """Joins arrays along a dimension that they have, as :func:`torch.cat` does.
+
+    Every element is copied exactly once, by several threads.
+
+    Args:
+        arrays: as for :func:`stack`, but the sizes along `dim` may differ. Arrays of shape (0,) are
+            passed over, as torch does it.
+        dim: the dimension to join along; counted from the end where negative, after `channel_dim`.
+        dtype: as for :func:`stack`.
+        channel_dim: as for :func:`stack`.
+        memory_format: as for :func:`stack`.
+        out: as for :func:`stack`.
+        pin_memory: as for :func:`stack`.
+        threads: as for :func:`stack`.
+
+    Returns:
+        A tensor whose size along `dim` is the sum of the arrays'; `out` where that is given.
+
+    Raises:
+        TypeError: as for :func:`stack`.
+        ValueError: as for :func:`stack`, or an array has no dimensions.
+        IndexError: as for :func:`stack`.
+        RuntimeError: as for :func:`stack`.
+
+    Example:
+        >>> import numpy as np, tensorlift
+        >>> tensorlift.cat([np.zeros((2, 3)), np.ones((1, 3))]).shape
+        torch.Size([3, 3])
+    """
+    return _C.cat(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, threads)
+
+
+class Padded(NamedTuple):
+    """What :func:`pad` returns.
+
+    Attributes:
+        batch: [arrays, ...]: the arrays, each in a slot of the largest's shape.
+        sizes: int64 [arrays, dimensions]: the shape of each before it was padded.
+    """
+
+    batch: torch.Tensor
+    sizes: torch.Tensor
+
+
+def pad(
+    arrays: ArraysOrTensors,
+    /,
+    *,
+    value: Number = 0,
+    side: Side = "right",
+    multiple_of: int | Sequence[int] = 1,
+    dtype: torch.dtype | None = None,
+    channel_dim: int | None = None,
+    memory_format: torch.memory_format | None = None,
+    out: torch.Tensor | None = None,
+    pin_memory: bool = False,
+    threads: int | None = None,
+) -> Padded:
+    """Joins arrays of different shapes: every dimension is padded to the largest.
+
+    For 1-D arrays the batch is what :func:`torch.nn.utils.rnn.pad_sequence` with
+    ``batch_first=True`` gives. Every element of the result is written exactly once.
+
+    Args:
+        arrays: as for :func:`stack`, with the same number of dimensions, of any sizes.
+        value: what the padding consists of; it must be within the range of the result's dtype.
+        side: "right" pads behind the elements of every dimension, "left" before them.
+        multiple_of: every dimension is padded to a multiple of this; a sequence has one number for
+            each dimension, for instance ``(1, 32, 32)`` for (channels, height, width).
+        dtype: as for :func:`stack`.
+        channel_dim: as for :func:`stack`.
+        memory_format: as for :func:`stack`.
+        out: as for :func:`stack`; it gets the batch.
+        pin_memory: as for :func:`stack`; the sizes stay in pageable memory.
+        threads: as for :func:`stack`.
+
+    Returns:
+        The named tuple (batch, sizes).
+
+    Raises:
+        TypeError: as for :func:`stack`.
+        ValueError: as for :func:`stack`, with different numbers of dimensions instead of shapes.
+        IndexError: `channel_dim` is out of range.
+        RuntimeError: as for :func:`stack`.
+
+    Example:
+        >>> import numpy as np, tensorlift
+        >>> batch, sizes = tensorlift.pad([np.array([1, 2, 3]), np.array([4])], value=-1)
+        >>> batch
+        tensor([[ 1,  2,  3],
+                [ 4, -1, -1]])
+        >>> sizes.tolist()
+        [[3], [1]]
+    """
+    return Padded(
+        *_C.pad(
+            arrays,
+            value,
+            side,
+            multiple_of,
+            dtype,
+            channel_dim,
+            memory_format,
+            out,
+            pin_memory,
+            threads,
+        )
+    )
+
+
+class Jagged(NamedTuple):
+    """What :func:`jagged` returns.
+
+    Attributes:
+        values: [sum of lengths, ...]: the arrays, one after another along the first dimension.
+        offsets: int64 [arrays + 1]: array i is ``values[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values: torch.Tensor
+    offsets: torch.Tensor
+
+    def to_nested(self) -> torch.Tensor:
+        """A nested tensor of the jagged layout over the same memory.
+
+        Example:
+            >>> import numpy as np, tensorlift
+            >>> nested = tensorlift.jagged([np.zeros((2, 3)), np.zeros((5, 3))]).to_nested()
+            >>> [tuple(t.shape) for t in nested.unbind()]
+            [(2, 3), (5, 3)]
+        """
+        return torch.nested.nested_tensor_from_jagged(self.values, self.offsets)
+
+    def unbind(self) -> tuple[torch.Tensor, ...]:
+        """One view of the values for each array."""
+        lengths: list[int] = self.offsets.diff().tolist()
+        return torch.split_with_sizes(self.values, lengths)
+
+
+def jagged(
+    arrays: ArraysOrTensors,
+    /,
+    *,
+    dtype: torch.dtype | None = None,
+    out: torch.Tensor | None = None,
+    pin_memory: bool = False,
+    threads: int | None = None,
+) -> Jagged:
+    """Joins arrays that differ in their first dimension, and says where each begins.
+
+    ``jagged(arrays).to_nested()`` is what
+    ``torch.nested.nested_tensor(arrays, layout=torch.jagged)`` gives, without padding. Every
+    element is copied exactly once.
+
+    Args:
+        arrays: as for :func:`stack`, of shapes (length, ...) with any lengths.
+        dtype: as for :func:`stack`.
+        out: as for :func:`stack`; it gets the values.
+        pin_memory: as for :func:`stack`; the offsets stay in pageable memory.
+        threads: as for :func:`stack`.
+
+    Returns:
+        The named tuple (values, offsets).
+
+    Raises:
+        TypeError: as for :func:`stack`.
+        ValueError: as for :func:`stack`, with shapes that differ in more than the first dimension.
+        RuntimeError: as for :func:`stack`.
+
+    Example:
+        >>> import numpy as np, tensorlift
+        >>> values, offsets = tensorlift.jagged([np.array([1, 2, 3]), np.array([4])])
+        >>> values, offsets
+        (tensor([1, 2, 3, 4]), tensor([0, 3, 4]))
+    """
+    return Jagged(*_C.jagged(arrays, dtype, out, pin_memory, threads))

@@ -1,0 +1,87 @@
+"""What an operation would do with every array, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import torch
+
+from . import _C
+from ._explanation import Entry, Explanation
+from ._typing import ArraysOrTensors, Operation, Readonly
+
+
+def explain(
+    arrays: ArraysOrTensors,
+    /,
+    *,
+    operation: Operation = "from_numpy",
+    dtype: torch.dtype | None = None,
+    copy: bool | None = None,
+    readonly: Readonly = "warn",
+    dim: int = 0,
+    channel_dim: int | None = None,
+    multiple_of: int | Sequence[int] = 1,
+) -> Explanation:
+    """Says what an operation would do with every array, and why, without doing it.
+
+    Args:
+        arrays: as for the operation; what that would refuse is an entry here, not an error.
+        operation: "from_numpy", "stack", "cat", "pad" or "jagged".
+        dtype: as for the operation.
+        copy: as for :func:`from_numpy`; the others copy always.
+        readonly: as for :func:`from_numpy`; the others only read.
+        dim: as for :func:`stack` and :func:`cat`.
+        channel_dim: as for :func:`stack`, :func:`cat` and :func:`pad`.
+        multiple_of: as for :func:`pad`.
+
+    Returns:
+        One :class:`Entry` per array, in order, and for a batch its shape and dtype; printing it
+        shows a table.
+
+    Raises:
+        TypeError: `arrays` is no iterable of items, or an option is of the wrong type.
+        ValueError: an option has a value that does not exist.
+
+    Example:
+        >>> import numpy as np, tensorlift
+        >>> print(tensorlift.explain([np.zeros((2, 3)), np.zeros((2, 3))[::-1]]))
+        2 arrays: 1 shared (48 B), 1 copied (48 B)
+        index  shape   dtype    action  reason           bytes
+        -----  ------  -------  ------  ---------------  -----
+            0  (2, 3)  float64  shared  same memory       48 B
+            1  (2, 3)  float64  copied  negative stride   48 B
+        >>> print(tensorlift.explain([np.zeros(2), np.zeros(2, np.uint8)], operation="stack"))
+        2 arrays: 2 copied (32 B) into one torch.float64 tensor of shape (2, 2)
+        index  shape  dtype             action  reason             bytes
+        -----  -----  ----------------  ------  -----------------  -----
+            0  (2,)   float64           copied  part of the batch   16 B
+            1  (2,)   uint8 -> float64  copied  cast                16 B
+    """
+    if operation == "from_numpy":
+        answers = _C.explain(arrays, dtype, copy, readonly)
+        return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))
+    answers, shape, result, error = _C.explain_batch(
+        arrays, operation, dim, multiple_of, dtype, channel_dim
+    )
+    entries = [Entry(index, *answer) for index, answer in enumerate(answers)]
+    return Explanation(blame(entries, error), shape=shape, dtype=result, error=error)
+
+
+def blame(entries: list[Entry], error: str | None) -> list[Entry]:
+    """Marks the array that an error of the whole batch names, such as one of another shape."""
+    named = re.match(r"arrays\[(\d+)\]: ", error or "")
+    if named is None or any(entry.action == "rejected" for entry in entries):
+        return entries
+    index = int(named[1])
+    entries[index] = dataclasses.replace(
+        entries[index],
+        action="rejected",
+        reason="does not fit the others",
+        dtype_out=None,
+        nbytes=0,
+        error=error,
+    )
+    return entries

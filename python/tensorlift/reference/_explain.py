@@ -1,0 +1,103 @@
+"""explain, by planning one array after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._explain import blame
+from .._explanation import Entry, Explanation
+from .._typing import ArraysOrTensors, Operation, Readonly
+from ._batch import (
+    channels_first,
+    joined_shape,
+    padded_shape,
+    promoted_dtype,
+    read_item,
+    stacked_shape,
+)
+from ._convert import as_list, check_dtype, check_options, plan_item
+
+
+def explain(
+    arrays: ArraysOrTensors,
+    /,
+    *,
+    operation: Operation = "from_numpy",
+    dtype: torch.dtype | None = None,
+    copy: bool | None = None,
+    readonly: Readonly = "warn",
+    dim: int = 0,
+    channel_dim: int | None = None,
+    multiple_of: int | Sequence[int] = 1,
+) -> Explanation:
+    """What :func:`tensorlift.explain` says."""
+    if operation == "from_numpy":
+        check_options(dtype, copy, readonly)
+        return Explanation(
+            plan_item(index, item, dtype, copy, readonly)
+            for index, item in enumerate(as_list(arrays))
+        )
+    check_dtype(dtype)
+    tensors: list[torch.Tensor] = []
+    entries: list[Entry] = []
+    for index, item in enumerate(as_list(arrays)):
+        try:
+            tensor = channels_first(index, read_item(index, item, dtype), channel_dim)
+        except (TypeError, ValueError, IndexError) as error:
+            entries.append(_rejected(index, item, str(error)))
+        else:
+            tensors.append(tensor)
+            entries.append(_accepted(index, item, tensor, dtype))
+    rejected = [entry.error for entry in entries if entry.action == "rejected"]
+    if rejected:
+        return Explanation(entries, error=rejected[0])
+    try:
+        shape = _shape(tensors, operation, dim, multiple_of)
+        result = promoted_dtype(tensors) if dtype is None else dtype
+    except (TypeError, ValueError, IndexError) as error:
+        return Explanation(blame(entries, str(error)), error=str(error))
+    entries = [
+        _accepted(index, item, tensor, result)
+        for index, (item, tensor) in enumerate(zip(as_list(arrays), tensors, strict=True))
+    ]
+    return Explanation(entries, shape=tuple(shape), dtype=result)
+
+
+def _shape(
+    tensors: list[torch.Tensor], operation: Operation, dim: int, multiple_of: int | Sequence[int]
+) -> list[int]:
+    if not tensors:
+        raise ValueError("arrays: expected at least one array, got an empty list.")
+    if operation == "stack":
+        ndim = tensors[0].dim() + 1
+        if not -ndim <= dim < ndim:
+            raise IndexError(f"dim: expected a number from {-ndim} to {ndim - 1}, got {dim}.")
+        return stacked_shape(tensors, dim % ndim)
+    if operation == "pad":
+        return padded_shape(tensors, multiple_of)
+    is_cat = operation == "cat"
+    return joined_shape(tensors, dim if is_cat else 0, pass_over=is_cat)[0]
+
+
+def _rejected(index: int, item: Any, error: str) -> Entry:
+    is_array = isinstance(item, (np.ndarray, np.generic, torch.Tensor))
+    shape = tuple(item.shape) if is_array else None
+    dtype = item.dtype if is_array else None
+    return Entry(index, "rejected", "cannot be read", shape, dtype, None, 0, error)
+
+
+def _accepted(index: int, item: Any, tensor: torch.Tensor, dtype: torch.dtype | None) -> Entry:
+    result = tensor.dtype if dtype is None else dtype
+    reason = "copy=True"
+    if not isinstance(item, torch.Tensor):
+        reason = plan_item(index, item, dtype, True, "share").reason
+    elif item.numel() and item.data_ptr() % item.itemsize:
+        reason = "misaligned data"
+    if reason in ("copy=True", "cast"):
+        reason = "part of the batch" if tensor.dtype == result else "cast"
+    nbytes = tensor.numel() * result.itemsize
+    return Entry(index, "copied", reason, tuple(item.shape), item.dtype, result, nbytes)

@@ -1,0 +1,158 @@
+"""stack, cat, pad and jagged: native and reference agree, for lists that hypothesis makes up."""
+
+import warnings
+
+import ml_dtypes
+import numpy as np
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tensorlift
+from conftest import same_bits
+from strategies import CHANGES, DTYPES, TARGETS, arrays
+from tensorlift import reference
+
+# What keeps the number of dimensions and most sizes, so that many lists fit together.
+SHAPE_KEEPING = {
+    name: change
+    for name, change in CHANGES.items()
+    if name not in ("transpose", "step", "drop first", "column", "new axis", "broadcast")
+}
+COMMON_DTYPES = ["i4", "f4", "f4", "f8", "u1", "?", "c8", ml_dtypes.bfloat16, "i8"]
+
+
+def tensors_too(array):
+    """A tensor that shares the array's memory, where there can be one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.from_numpy(array)
+    except (TypeError, ValueError):
+        return array
+
+
+@st.composite
+def lists(draw):
+    """Mostly lists whose arrays fit together in most dimensions."""
+    ndim = draw(st.integers(0, 4))
+    shape = [draw(st.integers(0, 4)) for _ in range(ndim)]
+    loose = draw(st.sets(st.integers(0, 3), max_size=2))
+    sizes = [st.integers(0, 4) if d in loose else st.just(n) for d, n in enumerate(shape)]
+    dtypes = draw(st.sampled_from([["f4"], ["i4", "f4"], COMMON_DTYPES, DTYPES]))
+    changes = draw(st.sampled_from([SHAPE_KEEPING, CHANGES]))
+    some_array = arrays(st.tuples(*sizes), dtypes, changes)
+    items = st.one_of(some_array, some_array, some_array.map(tensors_too))
+    return draw(st.lists(items, max_size=4))
+
+
+COMMON = {
+    "dtype": st.sampled_from([None, *TARGETS]),
+    "threads": st.sampled_from([None, 1, 3]),
+    "channel_dim": st.sampled_from([None, -1, 0, 2]),
+    "memory_format": st.sampled_from(
+        [None, torch.contiguous_format, torch.channels_last, torch.channels_last_3d]
+    ),
+}
+DIM = {"dim": st.integers(-5, 5)}
+OPTIONS = {
+    "stack": COMMON | DIM,
+    "cat": COMMON | DIM,
+    "pad": COMMON
+    | {
+        "value": st.sampled_from([0, 1, -1, 2.5, float("nan"), True, 1j, np.float32(3), 300]),
+        "side": st.sampled_from(["right", "left"]),
+        "multiple_of": st.sampled_from([1, 3, (2,), (1, 2), [2, 1, 3]]),
+    },
+    "jagged": {name: COMMON[name] for name in ("dtype", "threads")},
+}
+calls = st.sampled_from(sorted(OPTIONS)).flatmap(
+    lambda name: st.tuples(st.just(name), st.fixed_dictionaries({}, optional=OPTIONS[name]))
+)
+
+
+def outcome(function, data, kwargs):
+    """Tensors or an error's type and the array it names, and the warnings' beginnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", message="ComplexHalf support")  # torch's, once a process
+        try:
+            result = function(data, **kwargs)
+        except (TypeError, ValueError, IndexError) as error:
+            result = (type(error), str(error).split(":")[0])
+    if isinstance(result, torch.Tensor):
+        result = [result]
+    return result, [(w.category, str(w.message)[:60]) for w in caught]
+
+
+def is_error(result):
+    return isinstance(result[0], type)
+
+
+def assert_same(ours, theirs):
+    assert is_error(ours) == is_error(theirs), (ours, theirs)
+    if is_error(ours):
+        # With two things wrong the two may find another one first.
+        assert ours[0] == theirs[0] or {ours[1], theirs[1]} & {"dim", "value", "memory_format"}
+        return
+    for a, b in zip(ours, theirs, strict=True):
+        assert same_bits(a, b)
+        assert a.stride() == b.stride()
+        assert a.untyped_storage().nbytes() == b.untyped_storage().nbytes()
+
+
+@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(lists(), calls)
+def test_batches(data, call):
+    name, kwargs = call
+    ours, our_warnings = outcome(getattr(tensorlift, name), data, kwargs)
+    theirs, their_warnings = outcome(getattr(reference, name), data, kwargs)
+    assert_same(ours, theirs)
+    assert our_warnings == their_warnings
+
+
+def empty_out(like, layout):
+    """A tensor to write to, with strides of its own."""
+    fresh = torch.full_like(like, 77) if not like.is_complex() else torch.zeros_like(like)
+    if layout == "contiguous" or like.dim() == 0:
+        return fresh.contiguous()
+    if layout == "transposed":
+        turned = fresh.permute(*reversed(range(like.dim()))).contiguous()
+        return turned.permute(*reversed(range(like.dim())))
+    wide = torch.zeros([2 * n + 1 for n in like.shape], dtype=like.dtype)
+    return wide[tuple(slice(1, None, 2) for _ in like.shape)]
+
+
+@settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(lists(), calls, st.sampled_from(["contiguous", "transposed", "sliced"]))
+def test_out(data, call, layout):
+    name, kwargs = call
+    kwargs.pop("memory_format", None)
+    expected, _ = outcome(getattr(reference, name), data, kwargs)
+    if is_error(expected):
+        return
+    out = empty_out(expected[0], layout)
+    strides = out.stride()
+    result, _ = outcome(getattr(tensorlift, name), data, {**kwargs, "out": out})
+    assert not is_error(result)
+    assert result[0] is out
+    assert out.stride() == strides
+    assert same_bits(out, expected[0])
+
+
+@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@given(lists(), calls)
+def test_explain(data, call):
+    name, kwargs = call
+    known = ("dtype", "dim", "channel_dim", "multiple_of")
+    options = {key: value for key, value in kwargs.items() if key in known}
+    ours = tensorlift.explain(data, operation=name, **options)
+    theirs = reference.explain(data, operation=name, **options)
+    result, _ = outcome(getattr(tensorlift, name), data, options)
+    assert (ours.error is not None) == is_error(result) == (theirs.error is not None)
+    if is_error(result):
+        assert str(ours.error).split(":")[0] == result[1]
+        return
+    assert ours == theirs
+    assert ours.shape == tuple(result[0].shape)
+    assert ours.dtype == result[0].dtype
