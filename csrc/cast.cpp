@@ -3,6 +3,7 @@
 #include <c10/util/TypeCast.h>
 #include <c10/util/complex.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -10,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "half.h"
 #include "simd.h"
 
 namespace tensorlift {
@@ -32,10 +34,11 @@ using CastType = std::tuple_element_t<Index, CastTypes>;
 template <typename T>
 using Stored = std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>;
 
+// As 0 or 1, which the compiler makes a vector of, unlike a bool.
 template <typename T>
-T load(Stored<T> stored) {
+Stored<T> load(Stored<T> stored) {
   if constexpr (std::is_same_v<T, bool>) {
-    return stored != 0;
+    return std::min<std::uint8_t>(stored, 1);
   } else {
     return stored;
   }
@@ -72,14 +75,71 @@ TENSORLIFT_SIMD void cast_run(const void* __restrict source, void* __restrict ta
                               std::int64_t count) {
   const auto* from = static_cast<const Stored<From>*>(source);
   auto* to = static_cast<To*>(target);
-  for (std::int64_t i = 0; i < count; ++i) to[i] = convert_number<To, From>(load<From>(from[i]));
+  for (std::int64_t i = 0; i < count; ++i)
+    to[i] = convert_number<To, Stored<From>>(load<From>(from[i]));
+}
+
+// float16 is cast by way of float32, as convert_number() does it, in runs that stay in the cache.
+constexpr std::int64_t kHalvesAtOnce = 1024;
+
+template <typename From>
+void cast_to_half(const void* source, void* target, std::int64_t count) {
+  if (!has_half_instructions()) return cast_run<From, c10::Half>(source, target, count);
+  const auto* from = static_cast<const From*>(source);
+  auto* to = static_cast<std::uint16_t*>(target);
+  if constexpr (std::is_same_v<From, float>) {
+    float_to_half(from, to, count);
+  } else {
+    float floats[kHalvesAtOnce];
+    for (std::int64_t i = 0; i < count; i += kHalvesAtOnce) {
+      const std::int64_t run = std::min(kHalvesAtOnce, count - i);
+      cast_run<From, float>(from + i, floats, run);
+      float_to_half(floats, to + i, run);
+    }
+  }
+}
+
+template <typename To>
+void cast_from_half(const void* source, void* target, std::int64_t count) {
+  if (!has_half_instructions()) return cast_run<c10::Half, To>(source, target, count);
+  const auto* from = static_cast<const std::uint16_t*>(source);
+  auto* to = static_cast<To*>(target);
+  if constexpr (std::is_same_v<To, float>) {
+    half_to_float(from, to, count);
+  } else {
+    float floats[kHalvesAtOnce];
+    for (std::int64_t i = 0; i < count; i += kHalvesAtOnce) {
+      const std::int64_t run = std::min(kHalvesAtOnce, count - i);
+      half_to_float(from + i, floats, run);
+      cast_run<float, To>(floats, to + i, run);
+    }
+  }
+}
+
+// Numbers of which float16 is made, or that are made of it, by way of float32. (Not unsigned
+// numbers of more than 8 bits: what a NaN becomes there depends on how the loop is compiled.)
+template <typename T>
+constexpr bool kGoesThroughFloat =
+    std::is_floating_point_v<T> || std::is_same_v<T, c10::BFloat16> ||
+    std::is_same_v<T, std::uint8_t> || (std::is_integral_v<T> && std::is_signed_v<T>);
+
+template <typename From, typename To>
+constexpr CastFunction function_for() {
+  if constexpr (std::is_same_v<To, c10::Half> &&
+                (kGoesThroughFloat<From> || std::is_same_v<From, bool>)) {
+    return &cast_to_half<From>;
+  } else if constexpr (std::is_same_v<From, c10::Half> && kGoesThroughFloat<To>) {
+    return &cast_from_half<To>;
+  } else {
+    return &cast_run<From, To>;
+  }
 }
 
 using CastRow = std::array<CastFunction, kTypeCount>;
 
 template <typename From, std::size_t... To>
 constexpr CastRow cast_row(std::index_sequence<To...>) {
-  return {&cast_run<From, CastType<To>>...};
+  return {function_for<From, CastType<To>>()...};
 }
 
 template <std::size_t... From>

@@ -26,10 +26,10 @@ class PieceBody {
 // Calls body(0) ... body(pieces - 1), each once, in any order, on at most `threads` threads, of
 // which the caller is one; returns when all have returned.
 //
-// The threads are our own, shared by all callers, started when first needed and kept. A caller never
-// waits for a busy worker: it does the work itself. After fork() the child starts threads of its
-// own. (torch's OpenMP threads are faster when they have just been used, but hang in a forked child,
-// and to wake them where they sleep took 5 ms on a virtual machine.)
+// The threads are our own, shared by all callers, started when first needed and kept. A caller
+// never waits for a busy worker: it does the work itself. After fork() the child starts threads of
+// its own. (torch's OpenMP threads are faster when they have just been used, but hang in a forked
+// child, and to wake them where they sleep took 5 ms on a virtual machine.)
 //
 // Call without the GIL when the work is long: no worker touches Python.
 void run_pieces(std::int64_t pieces, int threads, PieceBody body);
