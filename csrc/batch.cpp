@@ -14,10 +14,14 @@
 #include "gather.h"
 #include "output.h"
 #include "promote.h"
+#include "stream.h"
 #include "text.h"
 
 namespace tensorlift {
 namespace {
+static const char* e = getenv("STREAM");
+return e ? strtoull(e, 0, 10) << 20 : kStreamFrom;
+}
 
 // So many jobs at a time, so that a million small arrays do not take as much memory for jobs as for
 // elements.
@@ -70,14 +74,15 @@ class Padding {
   Shape strides_;
 };
 
-// Writes the whole batch. GIL not needed.
+// Writes the whole batch, to memory that was used before or not. GIL not needed.
 void gather(const Sources& sources, const Layout& layout, const Padding& padding,
-            const at::Tensor& target, std::optional<int> threads) {
+            const at::Tensor& target, bool is_warm, std::optional<int> threads) {
   const Shape strides = byte_strides(target);
   Slots slots(layout, static_cast<char*>(target.mutable_data_ptr()), strides);
   const std::int64_t rows = target.is_contiguous() ? slots.rows() : 1;
   GatherJobs jobs;
   jobs.reserve(std::min(sources.size(), kJobsAtOnce));
+  if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
   const auto run = [&] {
     if (rows > 1) {
       jobs.run_side_by_side(rows, threads);
@@ -123,6 +128,7 @@ void gather_tensor(const at::Tensor& from, const at::Tensor& to, std::optional<i
   view.element = {from.scalar_type(), ElementKind::kTwin,
                   static_cast<std::uint8_t>(from.itemsize())};
   GatherJobs jobs;
+  if (to.nbytes() >= kStreamFrom) jobs.stream();
   jobs.add(view, from.numel(), to.scalar_type(), to.mutable_data_ptr(), to_strides.data());
   jobs.run(threads);
 }
@@ -177,7 +183,8 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
           : make_output(layout.shape, dtype, options.memory_format, options.pin_memory);
   at::Tensor extents = extents_of(sources, options.layout.operation);
   without_gil(written.nbytes(), [&] {
-    gather(sources, layout, padding, written, options.threads);
+    gather(sources, layout, padding, written, /*is_warm=*/options.out && !is_in_the_way,
+           options.threads);
     if (is_in_the_way) gather_tensor(written, *options.out, options.threads);
   });
   if (options.out && !options.out->is_inference()) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "stream.h"
 #include "workers.h"
 
 namespace tensorlift {
@@ -236,19 +237,18 @@ void GatherJobs::copy_elements(const Job& job, std::int64_t numel, std::int64_t 
                                std::int64_t end) const {
   if (begin >= end) return;
   const Group& group = groups_[job.group];
-  if (group.key.is_run && group.writes_in_place && group.cast == nullptr && !group.reads_in_place) {
-    const std::int64_t stride = group.key.run_stride;
-    const Rows row{const_cast<char*>(job.source) + begin * stride, end - begin, stride, 1, 0};
-    return group.read(row, job.slot + begin * group.to_size);
-  }
-  if (!group.reads_in_place || !group.writes_in_place) {
-    return copy_in_blocks(job, numel, begin, end);
-  }
   const char* source = job.source + begin * group.from_size;
   char* target = job.slot + begin * group.to_size;
-  if (group.cast == nullptr) {
-    std::memcpy(target, source, static_cast<std::size_t>((end - begin) * group.to_size));
-  } else if (group.key.source_aligned) {
+  const bool in_place = group.reads_in_place && group.writes_in_place;
+  if (group.cast == nullptr && in_place) {
+    const auto nbytes = static_cast<std::size_t>((end - begin) * group.to_size);
+    if (streams_) return stream_copy(target, source, nbytes);
+    std::memcpy(target, source, nbytes);
+  } else if (group.cast == nullptr && group.key.is_run && group.writes_in_place) {
+    const std::int64_t stride = group.key.run_stride;
+    const Rows row{const_cast<char*>(job.source) + begin * stride, end - begin, stride, 1, 0};
+    group.read(row, target);
+  } else if (in_place && group.key.source_aligned) {
     group.cast(source, target, end - begin);
   } else {
     copy_in_blocks(job, numel, begin, end);

@@ -45,6 +45,9 @@ class GatherJobs {
   // Bytes read and written, whichever is more, summed over all jobs.
   [[nodiscard]] std::size_t nbytes() const { return jobs_.empty() ? 0 : jobs_.back().end_bytes; }
 
+  // Plain copies are to be written past the caches: see stream.h.
+  void stream() { streams_ = true; }
+
   // Does the work, on at most `threads` threads (default: torch's), fewer where there is little.
   void run(std::optional<int> threads) const;
 
@@ -116,6 +119,7 @@ class GatherJobs {
   std::vector<Group> groups_;
   std::vector<std::int64_t> extents_;
   std::vector<Dim> dims_;
+  bool streams_ = false;
 };
 
 // Before a GatherJobs of many bytes is run: call it when the first kAnnounceBytes are planned, and
