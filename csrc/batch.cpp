@@ -19,9 +19,6 @@
 
 namespace tensorlift {
 namespace {
-static const char* e = getenv("STREAM");
-return e ? strtoull(e, 0, 10) << 20 : kStreamFrom;
-}
 
 // So many jobs at a time, so that a million small arrays do not take as much memory for jobs as for
 // elements.
