@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from tensorlift._machine import describe
 from tensorlift._text import format_table, format_time
 from tensorlift._timing import compare
 
+Ways = dict[str, Callable[[], Sequence[torch.Tensor]]]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -24,14 +26,14 @@ class Case:
 
     `ways` maps names to callables without arguments, ours first; all must give the same tensors.
     `arrays` is how many arrays one call converts; times are printed per array.
-    `at_least` is the ratio to the first peer that the project promises, where it promises one.
+    `at_least` has, for each peer, the ratio that the project promises, None where it promises none.
     """
 
     name: str
     arrays: int
-    ways: Mapping[str, Callable[[], Sequence[torch.Tensor]]]
+    ways: Ways
     with_release: bool = True
-    at_least: float | None = None
+    at_least: Sequence[float | None] = ()
 
 
 def check(case: Case) -> None:
@@ -73,7 +75,7 @@ def measure(case: Case, seconds: float) -> Iterator[dict[str, Any]]:
             "ours_s": dataclasses.asdict(timings[ours_name]),
             "peer_s": dataclasses.asdict(timings[name]),
             "ratio": ratio,
-            "at_least": case.at_least if number == 0 else None,
+            "at_least": case.at_least[number] if number < len(case.at_least) else None,
         }
 
 
@@ -95,8 +97,17 @@ def row(result: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def run(question: str, cases: Sequence[Callable[[], Case]], options: argparse.Namespace) -> None:
-    """Checks and times every case and prints a table, losses included."""
+def run(
+    question: str,
+    cases: Sequence[Callable[[], Case]],
+    options: argparse.Namespace,
+    *,
+    after: Callable[[bool], dict[str, Any]] | None = None,
+) -> None:
+    """Checks and times every case and prints a table, losses included.
+
+    `after` is called at the end, with whether this is a quick run; what it returns is a result too.
+    """
     machine = describe(tensorlift.__version__)
     print(question + "\n")
     print(format_table(("machine", ""), list(machine.items())) + "\n")
@@ -112,6 +123,8 @@ def run(question: str, cases: Sequence[Callable[[], Case]], options: argparse.Na
     )
     print(table)
     print("\nTimes are medians per array; ratio = peer's / ours; spread = quartiles / median.")
+    if after is not None and not options.only:
+        results.append(after(options.quick))
     if options.json:
         document = {"question": question, "machine": machine, "results": results}
         options.json.write_text(json.dumps(document, indent=1) + "\n")
