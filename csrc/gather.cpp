@@ -149,8 +149,8 @@ std::uint32_t GatherJobs::new_strided_group(const Key& key, const ArrayView& vie
   Group& group = groups_[index];
   group.ndim = view.ndim;
   group.extents = extents_.size();
-  extents_.insert(extents_.end(), view.shape, view.shape + view.ndim);
-  extents_.insert(extents_.end(), view.strides, view.strides + view.ndim);
+  extents_.append(view.shape, view.shape + view.ndim);
+  extents_.append(view.strides, view.strides + view.ndim);
 
   std::uint8_t order[kMaxDims];
   memory_order(view.ndim, slot_strides, order);
@@ -159,15 +159,15 @@ std::uint32_t GatherJobs::new_strided_group(const Key& key, const ArrayView& vie
   group.read_dims = dims_.size();
   group.read_dim_count = static_cast<std::uint8_t>(count);
   group.reads_in_place = is_one_run(dims, count, group.from_size) && !key.swapped;
-  dims_.insert(dims_.end(), dims, dims + count);
+  dims_.append(dims, dims + count);
   if (slot_strides == nullptr) return index;
 
-  extents_.insert(extents_.end(), slot_strides, slot_strides + view.ndim);
+  extents_.append(slot_strides, slot_strides + view.ndim);
   count = merge_dims(view.ndim, view.shape, slot_strides, order, group.to_size, dims);
   group.write_dims = dims_.size();
   group.write_dim_count = static_cast<std::uint8_t>(count);
   group.writes_in_place = group.writes_in_place && is_one_run(dims, count, group.to_size);
-  dims_.insert(dims_.end(), dims, dims + count);
+  dims_.append(dims, dims + count);
   return index;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <c10/core/ScalarType.h>
+#include <c10/util/SmallVector.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -115,10 +116,10 @@ class GatherJobs {
   void copy_in_blocks(const Job& job, std::int64_t numel, std::int64_t begin,
                       std::int64_t end) const;
 
-  std::vector<Job> jobs_;
-  std::vector<Group> groups_;
-  std::vector<std::int64_t> extents_;
-  std::vector<Dim> dims_;
+  std::vector<Job> jobs_;  // std::vector adds faster than SmallVector: one per array
+  c10::SmallVector<Group, 2> groups_;
+  c10::SmallVector<std::int64_t, 16> extents_;
+  c10::SmallVector<Dim, 8> dims_;
   bool streams_ = false;
 };
 

@@ -3,8 +3,9 @@
 // away.
 #pragma once
 
+#include <c10/util/SmallVector.h>
+
 #include <cstddef>
-#include <vector>
 
 #include "python_api.h"
 
@@ -41,7 +42,7 @@ class Items {
   void hold(PyObject** items, Py_ssize_t count);
   void hold_all_of(py::handle iterable);
 
-  std::vector<PyObject*> items_;
+  c10::SmallVector<PyObject*, 16> items_;
 };
 
 }  // namespace tensorlift

@@ -2,6 +2,9 @@
 // these have in common. Pure; nothing is borrowed from Python any more.
 #pragma once
 
+#include <c10/util/ArrayRef.h>
+#include <c10/util/SmallVector.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -50,7 +53,7 @@ class Sources {
     if (!extend(view)) add_form(view, numel);
   }
   [[nodiscard]] char* data(std::size_t index) const { return data_[index]; }
-  [[nodiscard]] const std::vector<Form>& forms() const { return forms_; }
+  [[nodiscard]] c10::ArrayRef<Form> forms() const { return forms_; }
 
   [[nodiscard]] const std::int64_t* shape(const Form& form) const {
     return extents_.data() + form.extents;
@@ -96,8 +99,8 @@ class Sources {
  private:
   [[gnu::noinline]] void add_form(const ArrayView& view, std::int64_t numel) {
     forms_.push_back({view.element, view.swapped, view.ndim, numel, extents_.size(), data_.size()});
-    extents_.insert(extents_.end(), view.shape, view.shape + view.ndim);
-    extents_.insert(extents_.end(), view.strides, view.strides + view.ndim);
+    extents_.append(view.shape, view.shape + view.ndim);
+    extents_.append(view.strides, view.strides + view.ndim);
     data_.push_back(static_cast<char*>(view.data));
   }
 
@@ -117,9 +120,9 @@ class Sources {
     return same;
   }
 
-  std::vector<char*> data_;
-  std::vector<Form> forms_;
-  std::vector<std::int64_t> extents_;
+  std::vector<char*> data_;  // std::vector adds faster than SmallVector: one per array
+  c10::SmallVector<Form, 2> forms_;
+  c10::SmallVector<std::int64_t, 16> extents_;
 };
 
 }  // namespace tensorlift
