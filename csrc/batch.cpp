@@ -53,17 +53,23 @@ class Padding {
     strides_.resize(layout.shape.size());
   }
 
-  void add(const Shape& box, char* slot, const std::int64_t* slot_strides, GatherJobs& jobs) const {
-    ArrayView view;
-    view.data = const_cast<void*>(number_.const_data_ptr());  // only read
-    view.shape = box.data();
-    view.strides = strides_.data();
-    view.ndim = static_cast<int>(box.size());
-    view.element = {number_.scalar_type(), ElementKind::kTwin,
-                    static_cast<std::uint8_t>(number_.itemsize())};
+  void add(int ndim, const std::int64_t* box, char* slot, const std::int64_t* slot_strides,
+           GatherJobs& jobs) const {
+    const c10::ScalarType dtype = number_.scalar_type();
+    const auto itemsize = static_cast<std::uint8_t>(number_.itemsize());
     std::int64_t numel = 1;
-    for (const std::int64_t size : box) numel *= size;
-    jobs.add(view, numel, number_.scalar_type(), slot, slot_strides);
+    for (int d = 0; d < ndim; ++d) numel *= box[d];
+    const void* number = number_.const_data_ptr();
+    if (is_contiguous(ndim, box, slot_strides, itemsize)) {
+      return jobs.add_repeated(number, dtype, numel, slot);
+    }
+    ArrayView view;
+    view.data = const_cast<void*>(number);  // only read
+    view.shape = box;
+    view.strides = strides_.data();
+    view.ndim = ndim;
+    view.element = {dtype, ElementKind::kTwin, itemsize};
+    jobs.add(view, numel, dtype, slot, slot_strides);
   }
 
  private:
@@ -101,8 +107,8 @@ void gather(const Sources& sources, const Layout& layout, const Padding& padding
         jobs.repeat(view.data, slot);
       }
       if (layout.has_padding) {
-        slots.for_each_padding(view, [&](const Shape& box, char* data) {
-          padding.add(box, data, slots.strides(), jobs);
+        slots.for_each_padding(view, [&](const std::int64_t* box, char* data) {
+          padding.add(view.ndim, box, data, slots.strides(), jobs);
         });
       }
       if (jobs.size() < kJobsAtOnce) continue;

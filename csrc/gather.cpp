@@ -64,17 +64,30 @@ void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType 
       is_contiguous(view.ndim, view.shape, slot_strides, static_cast<std::int64_t>(to_size))) {
     slot_strides = nullptr;
   }
-  const Key key{view.element.twin,
-                dtype,
-                view.swapped,
-                is_multiple(view.data, view.element.itemsize),
-                is_multiple(slot, to_size),
-                /*is_run=*/false,
-                /*run_stride=*/0};
-  const std::uint32_t group = group_for(view, key, slot_strides);
+  const Key key{.from = view.element.twin,
+                .to = dtype,
+                .swapped = view.swapped,
+                .source_aligned = is_multiple(view.data, view.element.itemsize),
+                .slot_aligned = is_multiple(slot, to_size),
+                .is_run = false,
+                .run_stride = 0};
   const std::size_t widest = std::max<std::size_t>(view.element.itemsize, to_size);
-  jobs_.push_back({static_cast<const char*>(view.data), static_cast<char*>(slot),
-                   nbytes() + static_cast<std::size_t>(numel) * widest, group});
+  push(view.data, slot, static_cast<std::size_t>(numel) * widest,
+       group_for(view, key, slot_strides));
+}
+
+void GatherJobs::add_repeated(const void* source, c10::ScalarType dtype, std::int64_t numel,
+                              void* slot) {
+  if (numel == 0) return;
+  const std::size_t size = c10::elementSize(dtype);
+  const Key key{.from = dtype,
+                .to = dtype,
+                .swapped = false,
+                .source_aligned = is_multiple(source, size),
+                .slot_aligned = is_multiple(slot, size),
+                .is_run = true,
+                .run_stride = 0};
+  push(source, slot, static_cast<std::size_t>(numel) * size, run_group(key, 0));
 }
 
 // A group like this one, but for addresses like these.
@@ -91,30 +104,37 @@ std::uint32_t GatherJobs::realigned_group(std::uint32_t index, const void* sourc
   return static_cast<std::uint32_t>(groups_.size() - 1);
 }
 
+std::size_t GatherJobs::oldest_to_try() const {
+  return groups_.size() - std::min(groups_.size(), kGroupsToTry);
+}
+
+std::uint32_t GatherJobs::run_group(Key key, std::int64_t run_stride) {
+  key.is_run = true;
+  key.run_stride = run_stride;
+  for (std::size_t g = groups_.size(); g-- > oldest_to_try();) {
+    if (groups_[g].key == key) return static_cast<std::uint32_t>(g);
+  }
+  return new_group(key);
+}
+
 std::uint32_t GatherJobs::group_for(const ArrayView& view, Key key,
                                     const std::int64_t* slot_strides) {
-  const std::size_t oldest = groups_.size() - std::min(groups_.size(), kGroupsToTry);
-  for (std::size_t g = groups_.size(); g-- > oldest;) {
-    key.is_run = false;
-    key.run_stride = 0;
+  const std::int64_t itemsize = view.element.itemsize;
+  const bool is_plain =
+      slot_strides == nullptr && is_contiguous(view.ndim, view.shape, view.strides, itemsize);
+  if (is_plain) return run_group(key, itemsize);
+
+  for (std::size_t g = groups_.size(); g-- > oldest_to_try();) {
     if (groups_[g].key == key && has_extents(groups_[g], view, slot_strides)) {
       return static_cast<std::uint32_t>(g);
     }
   }
   if (slot_strides != nullptr) return new_strided_group(key, view, slot_strides);
-
   std::uint8_t order[kMaxDims];
   memory_order(view.ndim, nullptr, order);
   Dim dims[kMaxWalkDims];
-  const int count =
-      merge_dims(view.ndim, view.shape, view.strides, order, view.element.itemsize, dims);
-  if (count > 2) return new_strided_group(key, view, nullptr);
-  key.is_run = true;
-  key.run_stride = dims[1].stride;
-  for (std::size_t g = groups_.size(); g-- > oldest;) {
-    if (groups_[g].key == key) return static_cast<std::uint32_t>(g);
-  }
-  return new_group(key);
+  const int count = merge_dims(view.ndim, view.shape, view.strides, order, itemsize, dims);
+  return count == 2 ? run_group(key, dims[1].stride) : new_strided_group(key, view, nullptr);
 }
 
 bool GatherJobs::has_extents(const Group& group, const ArrayView& view,

@@ -6,6 +6,8 @@
 #include <c10/core/ScalarType.h>
 #include <c10/util/SmallVector.h>
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -28,6 +30,9 @@ class GatherJobs {
   void add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
            const std::int64_t* slot_strides = nullptr);
 
+  // A job that writes the number at `source` to `numel` places of a contiguous slot.
+  void add_repeated(const void* source, c10::ScalarType dtype, std::int64_t numel, void* slot);
+
   // Another job with the shape, strides and dtypes of the last one.
   void repeat(const void* source, void* slot) {
     const Job& last = jobs_.back();
@@ -35,8 +40,7 @@ class GatherJobs {
     const bool is_like_it = is_multiple(source, group.from_size) == group.key.source_aligned &&
                             is_multiple(slot, group.to_size) == group.key.slot_aligned;
     const std::uint32_t index = is_like_it ? last.group : realigned_group(last.group, source, slot);
-    const std::size_t end_bytes = last.end_bytes + (last.end_bytes - begin_bytes(jobs_.size() - 1));
-    jobs_.push_back({static_cast<const char*>(source), static_cast<char*>(slot), end_bytes, index});
+    push(source, slot, last.end_bytes - begin_bytes(jobs_.size() - 1), index);
   }
 
   [[nodiscard]] bool empty() const { return jobs_.empty(); }
@@ -69,8 +73,13 @@ class GatherJobs {
     bool swapped;
     bool source_aligned, slot_aligned;
     bool is_run;
-    std::int64_t run_stride;  // bytes
-    bool operator==(const Key&) const = default;
+    std::uint16_t unused = 0;  // so that two keys are compared as two numbers
+    std::int64_t run_stride;   // bytes; 0 unless is_run
+
+    bool operator==(const Key& other) const {
+      using Numbers = std::array<std::uint64_t, 2>;
+      return std::bit_cast<Numbers>(*this) == std::bit_cast<Numbers>(other);
+    }
   };
   struct Group {
     Key key;
@@ -100,6 +109,12 @@ class GatherJobs {
 
   std::uint32_t realigned_group(std::uint32_t group, const void* source, const void* slot);
   std::uint32_t group_for(const ArrayView& view, Key key, const std::int64_t* slot_strides);
+  std::uint32_t run_group(Key key, std::int64_t run_stride);
+  [[nodiscard]] std::size_t oldest_to_try() const;
+  void push(const void* source, void* slot, std::size_t job_bytes, std::uint32_t group) {
+    jobs_.push_back(
+        {static_cast<const char*>(source), static_cast<char*>(slot), nbytes() + job_bytes, group});
+  }
   bool has_extents(const Group& group, const ArrayView& view,
                    const std::int64_t* slot_strides) const;
   std::uint32_t new_group(const Key& key);

@@ -51,20 +51,22 @@ class Slots {
   // How many times all slots take turns while memory goes by: 1 where they follow each other.
   [[nodiscard]] std::int64_t rows() const;
 
-  // kPad: calls fill(shape, data) for boxes with the strides of the slots which together are all of
-  // the slot that next() gave last, but for `view`'s elements.
+  // kPad: calls fill(shape [ndim], data) for boxes with the strides of the slots which together are
+  // all of the slot that next() gave last, but for `view`'s elements.
   template <typename Function>
   void for_each_padding(const ArrayView& view, Function fill) const {
-    Shape box(slot_shape_);
+    std::int64_t box[kMaxDims];
     char* data = slot_;
     for (int d = 0; d < view.ndim; ++d) {
       const std::int64_t padding = slot_shape_[d] - view.shape[d];
-      const std::int64_t before = layout_.pad_left ? padding : 0;
-      box[d] = padding;
-      if (padding > 0) fill(box, layout_.pad_left ? data : data + view.shape[d] * strides_[d]);
+      if (padding > 0) {
+        box[d] = padding;
+        for (int inner = d + 1; inner < view.ndim; ++inner) box[inner] = slot_shape_[inner];
+        fill(box, layout_.pad_left ? data : data + view.shape[d] * strides_[d]);
+        if (layout_.pad_left) data += padding * strides_[d];
+      }
       box[d] = view.shape[d];
       if (view.shape[d] == 0) return;  // all of it is padding
-      data += before * strides_[d];
     }
   }
 
