@@ -92,13 +92,12 @@ struct Copies {
 };
 
 // Builds every tensor; the shared ones are put into the list.
-void build_all(Items& items, const ConvertOptions& options, std::optional<int> threads,
-               HiddenList& tensors, Copies& copies, Notes& notes) {
+void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, Copies& copies,
+               Notes& notes) {
   GcPause gc_pause;
   ImplArena arena(items.size());
   Plan plan;
   py::object scalar;
-  bool announced = false;
   for (std::size_t i = 0; i < items.size(); ++i) {
     items.prefetch(i + kPrefetchDistance);
     const bool is_exact = PyArray_CheckExact(items[i]);
@@ -121,10 +120,6 @@ void build_all(Items& items, const ConvertOptions& options, std::optional<int> t
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
       copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
-      if (!announced && copies.jobs.nbytes() >= kAnnounceBytes) {
-        announced = true;
-        announce_gather(threads);
-      }
       copies.tensors.emplace_back(i, std::move(tensor));
       if (scalar) copies.scalars.push_back(std::exchange(scalar, py::object()));
       continue;
@@ -148,7 +143,7 @@ py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optio
   HiddenList tensors(items.size());
   Copies copies;
   Notes notes;
-  build_all(items, options, threads, tensors, copies, notes);
+  build_all(items, options, tensors, copies, notes);
   fill(copies, threads, tensors);
   emit(notes);
   return std::move(tensors).reveal();

@@ -17,9 +17,6 @@ constexpr std::size_t kPieceBytes = 256 << 10;
 // A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
 constexpr std::size_t kBytesPerThread = 1 << 20;
 
-// As many as announce_gather() can know to have work.
-constexpr int kThreadsToRouse = 4;
-
 // Elements on their way from one step to the next stay in the first-level cache.
 constexpr std::size_t kBlockBytes = 8 << 10;
 
@@ -51,10 +48,6 @@ int helpful_threads(std::optional<int> threads, std::size_t nbytes) {
 }
 
 }  // namespace
-
-void announce_gather(std::optional<int> threads) {
-  rouse_workers(std::min(threads ? *threads : default_threads(), kThreadsToRouse));
-}
 
 void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
                      const std::int64_t* slot_strides) {

@@ -138,9 +138,4 @@ class GatherJobs {
   bool streams_ = false;
 };
 
-// Before a GatherJobs of many bytes is run: call it when the first kAnnounceBytes are planned, and
-// while the rest is planned the threads wake up.
-inline constexpr std::size_t kAnnounceBytes = 1 << 20;
-void announce_gather(std::optional<int> threads);
-
 }  // namespace tensorlift

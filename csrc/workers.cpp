@@ -21,11 +21,9 @@ namespace {
 // More than any machine has cores, fewer than a typing error could ask for.
 constexpr int kMaxWorkers = 256;
 
-// How long a thread looks out for what is about to happen before it sleeps. Asleep it misses some
-// 50 us on a virtual machine: the time to copy a megabyte. But no thread looks out for what may
-// never come: it would fight for the core with torch's threads, which do.
-constexpr auto kLookoutForWork = std::chrono::microseconds(200);
-constexpr auto kLookoutForTheLast = std::chrono::microseconds(50);
+// How long a caller looks out for the end of the last pieces before it sleeps. To be woken takes
+// some 50 us on a virtual machine: the time to copy a megabyte.
+constexpr auto kLookout = std::chrono::microseconds(50);
 
 // Asks the scheduler for turns of 0.1 ms instead of its 3 ms or so (Linux 6.12 and newer; older
 // ones need not be asked). A thread with shorter turns gets a core from one with longer turns as
@@ -49,15 +47,13 @@ void prefer_short_turns() {
 #endif
 }
 
-// Does not yield: to a spinning thread of torch's that would be for milliseconds.
+// Workers do not look out for work. Where they spin they take the core from the caller or fight for
+// it with torch's threads, which spin as well: 200 us of it made calls on a busy machine 200 us
+// longer.
 template <typename Predicate>
-void look_out(std::chrono::microseconds how_long, Predicate has_happened) {
-  const auto deadline = std::chrono::steady_clock::now() + how_long;
-  while (!has_happened() && std::chrono::steady_clock::now() < deadline) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-  }
+void look_out(Predicate has_happened) {
+  const auto deadline = std::chrono::steady_clock::now() + kLookout;
+  while (!has_happened() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
 }
 
 // One run_pieces() in progress; lives on its caller's stack.
@@ -84,28 +80,17 @@ class Pool {
       start_workers(helpers);
       // An invitation each; whoever is free takes one.
       invitations_.insert(invitations_.end(), static_cast<std::size_t>(helpers), &run);
-      invited_.store(true, std::memory_order_relaxed);
     }
-    news_.notify_all();
+    invited_.notify_all();
     run.work();
     {
       std::lock_guard lock(mutex_);
       std::erase(invitations_, &run);  // nothing is left to do for those who did not come
-      invited_.store(!invitations_.empty(), std::memory_order_relaxed);
     }
     const auto all_left = [&run] { return run.active.load(std::memory_order_acquire) == 0; };
-    look_out(kLookoutForTheLast, all_left);
+    look_out(all_left);
     std::unique_lock lock(mutex_);
     left_.wait(lock, all_left);
-  }
-
-  void rouse(int helpers) {
-    {
-      std::lock_guard lock(mutex_);
-      start_workers(helpers);
-      roused_ = helpers;
-    }
-    news_.notify_all();
   }
 
  private:
@@ -124,35 +109,21 @@ class Pool {
     prefer_short_turns();
     std::unique_lock lock(mutex_);
     for (;;) {
-      news_.wait(lock, [this] { return !invitations_.empty() || roused_ > 0; });
-      if (!invitations_.empty()) {
-        accept(lock);
-      } else {
-        --roused_;
-        lock.unlock();
-        look_out(kLookoutForWork, [this] { return invited_.load(std::memory_order_relaxed); });
-        lock.lock();
-      }
+      invited_.wait(lock, [this] { return !invitations_.empty(); });
+      Run* run = invitations_.front();
+      invitations_.pop_front();
+      ++run->active;
+      lock.unlock();
+      run->work();
+      lock.lock();
+      if (--run->active == 0) left_.notify_all();  // from here on the run may be gone
     }
   }
 
-  void accept(std::unique_lock<std::mutex>& lock) {
-    Run* run = invitations_.front();
-    invitations_.pop_front();
-    invited_.store(!invitations_.empty(), std::memory_order_relaxed);
-    ++run->active;
-    lock.unlock();
-    run->work();
-    lock.lock();
-    if (--run->active == 0) left_.notify_all();  // from here on the run may be gone
-  }
-
   std::mutex mutex_;
-  std::condition_variable news_;
+  std::condition_variable invited_;
   std::condition_variable left_;
   std::deque<Run*> invitations_;
-  std::atomic<bool> invited_{false};  // !invitations_.empty(), to be read without the mutex
-  int roused_ = 0;                    // workers to wake up although there is no work yet
   int workers_ = 0;
 };
 
@@ -165,11 +136,6 @@ void run_pieces(std::int64_t pieces, int threads, PieceBody body) {
   Run run{body, pieces};
   if (helpers <= 0) return run.work();
   pool.get().run(run, static_cast<int>(std::min<std::int64_t>(helpers, kMaxWorkers)));
-}
-
-void rouse_workers(int threads) {
-  const int helpers = std::min(threads - 1, kMaxWorkers);
-  if (helpers > 0) pool.get().rouse(helpers);
 }
 
 int default_threads() { return at::get_num_threads(); }

@@ -34,10 +34,6 @@ class PieceBody {
 // Call without the GIL when the work is long: no worker touches Python.
 void run_pieces(std::int64_t pieces, int threads, PieceBody body);
 
-// Wakes workers for a run_pieces() on `threads` threads that is to come within some 100 us, so that
-// they are awake by then. Costs about a microsecond where they are asleep.
-void rouse_workers(int threads);
-
 // As many threads as torch would use on this thread: torch.get_num_threads().
 [[nodiscard]] int default_threads();
 
