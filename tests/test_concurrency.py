@@ -229,3 +229,61 @@ def test_in_loader_workers(start):
         for index, (big, small) in enumerate(loader):
             assert (big == index).all()
             assert small.tolist() == [index] * 3
+
+
+def test_threads_batch_the_same_list():
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 99, (n, 50)) for n in (3, 4000, 1, 9000)]
+    expected = torch.cat([torch.from_numpy(a) for a in arrays]).float()
+    sizes = [[len(a), 50] for a in arrays]
+
+    def batch():
+        for _ in range(8):
+            joined = tensorlift.cat(arrays, dtype=torch.float32, threads=3)
+            assert torch.equal(joined, expected)
+            assert torch.equal(tensorlift.jagged(arrays).values, expected.long())
+            assert tensorlift.pad(arrays, value=7).sizes.tolist() == sizes
+
+    in_threads(*[batch] * 6)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_list_of_a_batch_is_emptied_meanwhile(threads):
+    for _ in range(5):
+        arrays = [np.full(BIG // 8, i, np.int64) for i in range(24)]
+        started = threading.Event()
+        results = []
+
+        def batch(arrays=arrays, started=started, results=results):
+            started.set()
+            results.append(tensorlift.jagged(arrays, dtype=torch.float32, threads=threads))
+
+        def empty(arrays=arrays, started=started):
+            started.wait()
+            arrays[1:] = []
+            gc.collect()
+            [np.full(BIG // 8, -1, np.int64) for _ in range(24)]
+
+        in_threads(batch, empty)
+        (jagged,) = results
+        assert len(jagged.offsets) in (2, 25)
+        assert all((view == i).all() for i, view in enumerate(jagged.unbind()))
+
+
+def test_a_mask_that_reshapes_the_others():
+    """Asking a MaskedArray for its mask runs Python code, after which no older view may be used."""
+    victims = [np.arange(6.0) for _ in range(8)]
+
+    class Reshaping(np.ma.MaskedArray):
+        def __getattribute__(self, name):
+            for victim in victims if name == "_mask" and armed else ():
+                victim.resize((2, 3), refcheck=False)
+            return super().__getattribute__(name)
+
+    armed = False
+    evil = Reshaping(np.arange(6.0))
+    armed = True
+    assert tensorlift.stack([*victims, evil]).shape == (9, 6)  # read before, as they were
+    assert victims[0].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"^arrays\[1\]: expected shape \(6,\)"):
+        tensorlift.stack([evil, *victims])

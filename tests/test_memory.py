@@ -71,3 +71,33 @@ def test_a_chunk_of_tensor_objects_serves_again():
     before = resident_bytes()
     churn(300)
     assert resident_bytes() - before < 16 << 20  # a leak of every chunk would be 100 MiB
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_large_batches_are_given_back():
+    tensorlift.empty_cache()
+    array = np.ones(10 << 20)  # 80 MiB: more than is kept
+    before = resident_bytes()
+    for _ in range(3):
+        batch = tensorlift.stack([array])
+        assert batch[0, -1] == 1
+        del batch
+    assert resident_bytes() - before < 16 << 20
+    assert _C.cached_bytes() == 0
+
+
+def test_errors_give_the_memory_of_a_batch_back():
+    tensorlift.empty_cache()
+    arrays = [np.zeros(1 << 20), np.zeros(1)]
+    for _ in range(20):
+        with pytest.raises(ValueError, match="expected shape"):
+            tensorlift.stack(arrays)
+    assert _C.cached_bytes() == 0
+
+
+def test_a_batch_that_cannot_be_had_is_a_clear_error():
+    wide = np.broadcast_to(np.zeros(1), (1 << 40,))  # 8 TiB
+    with pytest.raises(RuntimeError, match="memory"):
+        tensorlift.stack([wide])
+    with pytest.raises(ValueError, match="64 bits"):
+        tensorlift.stack([np.broadcast_to(np.zeros(1), (1 << 59,))] * 1000)

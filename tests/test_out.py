@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+import tensorlift
+
 
 def test_it_is_filled_and_returned(tl):
     arrays = [np.arange(6.0).reshape(2, 3) + i for i in range(4)]
@@ -126,3 +128,15 @@ def test_inference_tensors(tl):
         out = torch.ones(1, 3, dtype=torch.float64)
         tl.stack([np.zeros(3)], out=out)
     assert (out == 0).all()
+
+
+@pytest.mark.parametrize("first", [0, 1, 37])
+def test_one_that_does_not_fit_into_the_caches(first):
+    """Stores go past the caches there, line by line: both ends of each piece are in between."""
+    memory = torch.full(((72 << 20) + 100,), 7, dtype=torch.uint8)
+    arrays = [np.random.default_rng(0).integers(0, 255, (72 << 20) // 3).astype(np.uint8)] * 3
+    out = memory[first:][: (72 << 20)].view(3, -1)
+    tensorlift.stack(arrays, out=out)
+    assert all(torch.equal(row, torch.from_numpy(arrays[0])) for row in out)
+    assert (memory[:first] == 7).all()
+    assert (memory[first + out.numel() :] == 7).all()
