@@ -1,9 +1,6 @@
 #include "batch.h"
 
-#include <ATen/ops/full.h>
-
 #include <algorithm>
-#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,9 +10,9 @@
 #include "errors.h"
 #include "gather.h"
 #include "output.h"
+#include "padding.h"
 #include "promote.h"
 #include "stream.h"
-#include "text.h"
 
 namespace tensorlift {
 namespace {
@@ -34,55 +31,16 @@ void check_options(const BatchOptions& options) {
   if (!options.out) return;
   if (options.pin_memory) throw ValueError("pin_memory: expected False with out=, got True.");
   if (options.memory_format != c10::MemoryFormat::Contiguous) {
-    throw ValueError("memory_format: expected none with out=, whose strides are as they are.");
+    throw ValueError("memory_format: expected None with out=, got another. Give out its strides.");
   }
 }
 
-// One number, of which padding has as many as it needs: every stride is 0.
-class Padding {
- public:
-  Padding(const Layout& layout, const c10::Scalar& value, c10::ScalarType dtype) {
-    const bool is_zero = value.isIntegral(/*includeBool=*/true) && !value.toBool();
-    if (is_zero && !layout.has_padding) return;  // else the value is checked in any case
-    try {
-      number_ = at::full({}, value, at::TensorOptions().dtype(dtype));
-    } catch (const std::exception&) {
-      throw ValueError("value: expected a number within the range of " + dtype_text(dtype) +
-                       ", got another.");
-    }
-    strides_.resize(layout.shape.size());
-  }
-
-  void add(int ndim, const std::int64_t* box, char* slot, const std::int64_t* slot_strides,
-           GatherJobs& jobs) const {
-    const c10::ScalarType dtype = number_.scalar_type();
-    const auto itemsize = static_cast<std::uint8_t>(number_.itemsize());
-    std::int64_t numel = 1;
-    for (int d = 0; d < ndim; ++d) numel *= box[d];
-    const void* number = number_.const_data_ptr();
-    if (is_contiguous(ndim, box, slot_strides, itemsize)) {
-      return jobs.add_repeated(number, dtype, numel, slot);
-    }
-    ArrayView view;
-    view.data = const_cast<void*>(number);  // only read
-    view.shape = box;
-    view.strides = strides_.data();
-    view.ndim = ndim;
-    view.element = {dtype, ElementKind::kTwin, itemsize};
-    jobs.add(view, numel, dtype, slot, slot_strides);
-  }
-
- private:
-  at::Tensor number_;
-  Shape strides_;
-};
-
 // Writes the whole batch, to memory that was used before or not. GIL not needed.
 void gather(const Sources& sources, const Layout& layout, const Padding& padding,
-            const at::Tensor& target, bool is_warm, std::optional<int> threads) {
-  const Shape strides = byte_strides(target);
-  Slots slots(layout, static_cast<char*>(target.mutable_data_ptr()), strides);
-  const std::int64_t rows = target.is_contiguous() ? slots.rows() : 1;
+            const Destination& target, bool is_warm, std::optional<int> threads) {
+  if (target.numel == 0) return;
+  Slots slots(layout, target.data, target.strides);
+  const std::int64_t rows = target.is_contiguous ? slots.rows() : 1;
   GatherJobs jobs;
   jobs.reserve(std::min(sources.size(), kJobsAtOnce));
   if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
@@ -101,14 +59,14 @@ void gather(const Sources& sources, const Layout& layout, const Padding& padding
       view.data = sources.data(i);
       char* slot = slots.next(view);
       if (is_first || layout.has_padding || form.numel == 0) {
-        jobs.add(view, form.numel, target.scalar_type(), slot, slots.strides());
+        jobs.add(view, form.numel, target.dtype, slot, slots.strides());
         is_first = false;
       } else {
         jobs.repeat(view.data, slot);
       }
       if (layout.has_padding) {
         slots.for_each_padding(view, [&](const std::int64_t* box, char* data) {
-          padding.add(view.ndim, box, data, slots.strides(), jobs);
+          padding.fill(view.ndim, box, data, slots.strides(), jobs);
         });
       }
       if (jobs.size() < kJobsAtOnce) continue;
@@ -119,20 +77,18 @@ void gather(const Sources& sources, const Layout& layout, const Padding& padding
   run();
 }
 
-// Writes `from` to `to`: same shape, same dtype.
-void gather_tensor(const at::Tensor& from, const at::Tensor& to, std::optional<int> threads) {
-  const Shape from_strides = byte_strides(from);
-  const Shape to_strides = byte_strides(to);
+// Writes `from` to `to`: same shape, same dtype. GIL not needed.
+void gather_tensor(const Destination& from, const Destination& to, std::optional<int> threads) {
   ArrayView view;
-  view.data = from.mutable_data_ptr();
-  view.shape = from.sizes().data();
-  view.strides = from_strides.data();
-  view.ndim = static_cast<int>(from.dim());
-  view.element = {from.scalar_type(), ElementKind::kTwin,
-                  static_cast<std::uint8_t>(from.itemsize())};
+  view.data = from.data;
+  view.shape = from.shape.data();
+  view.strides = from.strides.data();
+  view.ndim = static_cast<int>(from.shape.size());
+  view.element = {from.dtype, ElementKind::kTwin,
+                  static_cast<std::uint8_t>(c10::elementSize(from.dtype))};
   GatherJobs jobs;
   if (to.nbytes() >= kStreamFrom) jobs.stream();
-  jobs.add(view, from.numel(), to.scalar_type(), to.mutable_data_ptr(), to_strides.data());
+  jobs.add(view, static_cast<std::int64_t>(from.numel), to.dtype, to.data, to.strides.data());
   jobs.run(threads);
 }
 
@@ -176,25 +132,32 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
   const Sources& sources = reader.sources();
   const Layout layout = plan_layout(sources, options.layout);
   const c10::ScalarType dtype = options.dtype ? *options.dtype : promoted_dtype(sources);
-  const Padding padding(layout, options.padding, dtype);
-
-  if (options.out) check_out(*options.out, layout.shape, dtype);
-  const bool is_in_the_way = options.out && may_overlap(*options.out, sources);
-  const at::Tensor written =
-      options.out && !is_in_the_way
-          ? *options.out
-          : make_output(layout.shape, dtype, options.memory_format, options.pin_memory);
-  at::Tensor extents = extents_of(sources, options.layout.operation);
-  without_gil(written.nbytes(), [&] {
-    gather(sources, layout, padding, written, /*is_warm=*/options.out && !is_in_the_way,
-           options.threads);
-    if (is_in_the_way) gather_tensor(written, *options.out, options.threads);
-  });
-  if (options.out && !options.out->is_inference()) {
-    options.out->unsafeGetTensorImpl()->bump_version();
+  const Padding padding(options.padding, dtype);
+  at::Tensor fresh;
+  if (options.out) {
+    check_out(*options.out, layout.shape, dtype);
+  } else {
+    fresh = make_output(layout.shape, dtype, options.memory_format, options.pin_memory);
   }
-  if (any_discards_imaginary(sources, dtype)) warn_discarded_imaginary();
-  return {options.out ? *options.out : written, std::move(extents)};
+  at::Tensor extents = extents_of(sources, options.layout.operation);
+  if (any_discards_imaginary(sources, dtype)) {
+    warn_discarded_imaginary();  // runs Python code, which may raise, or change out
+    if (options.out) check_out(*options.out, layout.shape, dtype);
+  }
+  std::optional<Destination> out;
+  if (options.out) out = destination_of(*options.out);
+  const bool is_in_the_way = out && may_overlap(*out, sources);
+  if (is_in_the_way) {
+    fresh = make_output(layout.shape, dtype, c10::MemoryFormat::Contiguous, /*pinned=*/false);
+  }
+  // From here on nothing is refused any more.
+  const Destination written = fresh.defined() ? destination_of(fresh) : *out;
+  without_gil(written.nbytes(), [&] {
+    gather(sources, layout, padding, written, /*is_warm=*/!fresh.defined(), options.threads);
+    if (is_in_the_way) gather_tensor(written, *out, options.threads);
+  });
+  if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
+  return {out ? *options.out : fresh, std::move(extents)};
 }
 
 }  // namespace tensorlift

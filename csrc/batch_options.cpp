@@ -22,7 +22,10 @@ std::string repr_of(py::handle object) { return py::repr(object).cast<std::strin
 std::int64_t parse_int(const char* option, const char* expected, py::handle number) {
   if (!PyIndex_Check(number.ptr()) || PyBool_Check(number.ptr())) refuse(option, expected, number);
   const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), nullptr);  // clips
-  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (value == -1 && PyErr_Occurred()) {
+    PyErr_Clear();  // an array, say
+    refuse(option, expected, number);
+  }
   return value;
 }
 
@@ -51,32 +54,39 @@ std::optional<at::Tensor> parse_out(py::handle out) {
   return THPVariable_Unpack(out.ptr());
 }
 
+// An int of any size; beyond 64 bits as the nearest double.
+c10::Scalar parse_integer(py::handle number) {
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(number.ptr()));
+  if (!index) {
+    PyErr_Clear();  // an array, say
+    refuse("value", "a number", number);
+  }
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow == 0) return c10::Scalar(static_cast<std::int64_t>(value));
+  const unsigned long long large = PyLong_AsUnsignedLongLong(index.ptr());
+  if (!PyErr_Occurred()) return c10::Scalar(static_cast<std::uint64_t>(large));
+  PyErr_Clear();
+  const double nearest = PyLong_AsDouble(index.ptr());
+  if (!PyErr_Occurred()) return c10::Scalar(nearest);
+  PyErr_Clear();
+  throw ValueError("value: expected a number within the range of float64, got a larger one.");
+}
+
 c10::Scalar parse_number(py::handle number) {
   PyObject* object = number.ptr();
   if (PyBool_Check(object)) return c10::Scalar(object == Py_True);
-  if (PyIndex_Check(object)) {
-    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object));
-    if (!index) throw py::error_already_set();
-    int overflow = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
-    if (overflow == 0) return c10::Scalar(static_cast<std::int64_t>(value));
-    const unsigned long long large = PyLong_AsUnsignedLongLong(index.ptr());
-    if (!PyErr_Occurred()) return c10::Scalar(static_cast<std::uint64_t>(large));
-    PyErr_Clear();
-    throw ValueError("value: expected a number within 64 bits, got " + repr_of(number) + ".");
-  }
-  const bool is_complex = PyComplex_Check(object) || PyArray_IsScalar(object, ComplexFloating);
-  if (is_complex) {
+  if (PyIndex_Check(object)) return parse_integer(number);
+  if (PyComplex_Check(object) || PyArray_IsScalar(object, ComplexFloating)) {
     const Py_complex value = PyComplex_AsCComplex(object);
-    if (PyErr_Occurred()) throw py::error_already_set();
-    return c10::Scalar(c10::complex<double>(value.real, value.imag));
+    if (!PyErr_Occurred()) return c10::Scalar(c10::complex<double>(value.real, value.imag));
+  } else if (PyFloat_Check(object) || PyArray_IsScalar(object, Number) ||
+             PyArray_IsScalar(object, Bool)) {
+    const double value = PyFloat_AsDouble(object);
+    if (!PyErr_Occurred()) return c10::Scalar(value);
   }
-  const bool is_number = PyFloat_Check(object) || PyArray_IsScalar(object, Generic);
-  if (!is_number) refuse("value", "a number", number);
-  const double value = PyFloat_AsDouble(object);
-  if (value == -1.0 && PyErr_Occurred()) throw py::error_already_set();
-  return c10::Scalar(value);
+  PyErr_Clear();
+  refuse("value", "a number", number);
 }
 
 std::int64_t parse_multiple(py::handle number) {
@@ -91,14 +101,17 @@ std::int64_t parse_multiple(py::handle number) {
 
 }  // namespace
 
-Operation parse_operation(const std::string& name) {
+Operation parse_operation(py::handle operation) {
+  const std::string name =
+      PyUnicode_Check(operation.ptr()) ? operation.cast<std::string>() : std::string();
   if (name == "stack") return Operation::kStack;
   if (name == "cat") return Operation::kCat;
   if (name == "pad") return Operation::kPad;
   if (name == "jagged") return Operation::kJagged;
-  throw ValueError(
-      "operation: expected \"from_numpy\", \"stack\", \"cat\", \"pad\" or \"jagged\", got \"" +
-      name + "\".");
+  constexpr const char* kExpected = "\"from_numpy\", \"stack\", \"cat\", \"pad\" or \"jagged\"";
+  if (!PyUnicode_Check(operation.ptr())) refuse("operation", kExpected, operation);
+  throw ValueError(std::string("operation: expected ") + kExpected + ", got " + repr_of(operation) +
+                   ".");
 }
 
 void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle memory_format,
@@ -129,8 +142,10 @@ void parse_padding(py::handle value, py::handle side, py::handle multiple_of,
   }
   options.layout.multiple_of.clear();
   if (PyIndex_Check(multiple_of.ptr()) || !py::isinstance<py::sequence>(multiple_of)) {
+    options.layout.one_multiple = true;
     options.layout.multiple_of.push_back(parse_multiple(multiple_of));
   } else {
+    options.layout.one_multiple = false;
     for (const py::handle multiple : py::reinterpret_borrow<py::sequence>(multiple_of)) {
       options.layout.multiple_of.push_back(parse_multiple(multiple));
     }

@@ -1,15 +1,13 @@
 // Batch options: the arguments of stack, cat, pad and jagged, checked. GIL held.
 #pragma once
 
-#include <string>
-
 #include "batch.h"
 #include "python_api.h"
 
 namespace tensorlift {
 
-// "stack", "cat", "pad" or "jagged". Throws ValueError.
-[[nodiscard]] Operation parse_operation(const std::string& name);
+// "stack", "cat", "pad" or "jagged". Throws TypeError or ValueError.
+[[nodiscard]] Operation parse_operation(py::handle operation);
 
 // What all four take. Throws TypeError or ValueError that names the option.
 void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle memory_format,

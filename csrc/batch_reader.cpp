@@ -67,7 +67,10 @@ Plan BatchReader::read(std::size_t index) {
   }
   std::int64_t shape[kMaxDims];
   std::int64_t strides[kMaxDims];
-  if (options_.channel_dim) move_channels(index, *options_.channel_dim, view, shape, strides);
+  const bool is_passed_over =
+      options_.layout.operation == Operation::kCat && view.ndim == 1 && view.shape[0] == 0;
+  if (options_.channel_dim && !is_passed_over)
+    move_channels(index, *options_.channel_dim, view, shape, strides);
   sources_.add(view, plan.numel);
   return plan;
 }
@@ -76,10 +79,12 @@ ArrayView BatchReader::view_of(std::size_t index) {
   PyObject* item = items_[index];
   if (THPVariable_Check(item)) {
     at::Tensor tensor = THPVariable_Unpack(item);
-    const auto* before = tensor.unsafeGetTensorImpl();
     const ArrayView view = view_of_tensor(index, Py_TYPE(item)->tp_name, tensor, tensor_strides_);
-    if (tensor.unsafeGetTensorImpl() != before) made_.push_back(std::move(tensor));
-    return view;
+    storages_.push_back(tensor.storage());
+    std::copy(view.shape, view.shape + view.ndim, tensor_shape_);  // of a copy, perhaps
+    ArrayView held = view;
+    held.shape = tensor_shape_;
+    return held;
   }
   py::object scalar;
   const ArrayView view = inspect(item, &scalar);

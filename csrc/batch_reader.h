@@ -15,7 +15,8 @@
 
 namespace tensorlift {
 
-// GIL held throughout, also on destruction. While it lives the memory of what it read stays.
+// GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless
+// somebody resizes it behind its owner's back (Storage.resize_(), ndarray.resize(refcheck=False)).
 class BatchReader {
  public:
   // Holds the items; throws TypeError where `arrays` is no list of any kind.
@@ -37,8 +38,9 @@ class BatchReader {
   const BatchOptions& options_;
   const ConvertOptions convert_;
   Sources sources_;
-  std::vector<py::object> scalars_;  // arrays that inspect() made
-  std::vector<at::Tensor> made_;     // tensors that view_of_tensor() made
+  std::vector<py::object> scalars_;     // arrays that inspect() made
+  std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
+  std::int64_t tensor_shape_[kMaxDims];
   std::int64_t tensor_strides_[kMaxDims];
 };
 

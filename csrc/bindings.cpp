@@ -94,12 +94,13 @@ void define_batches(py::module_& module) {
       py::arg("threads"), "(values, offsets): see tensorlift.jagged.");
   module.def(
       "explain_batch",
-      [](py::handle arrays, const std::string& operation, py::handle dim, py::handle multiple_of,
+      [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,
          py::handle dtype, py::handle channel_dim) {
         BatchOptions options = batch_options(parse_operation(operation), dtype, channel_dim,
                                              py::none(), py::none(), py::bool_(false), py::none());
         parse_dim(dim, options);
         parse_padding(py::int_(0), py::str("right"), multiple_of, options);
+        ignore_unused(options);
         return explain_batch(arrays, options);
       },
       py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("multiple_of"),

@@ -14,6 +14,7 @@
 #include "errors.h"
 #include "explain.h"
 #include "inspect.h"
+#include "output.h"
 #include "promote.h"
 
 namespace tensorlift {
@@ -46,6 +47,7 @@ py::object shape_in(PyObject* item) {
   const bool is_array = PyArray_Check(item);
   if (!is_array && !THPVariable_Check(item)) return py::tuple();  // a NumPy scalar
   const at::Tensor tensor = is_array ? at::Tensor() : THPVariable_Unpack(item);
+  if (!is_array && tensor.is_nested()) return py::none();
   const auto ndim =
       is_array ? static_cast<std::size_t>(PyArray_NDIM(array)) : tensor.sizes().size();
   const Shape sizes = is_array ? Shape(PyArray_DIMS(array), PyArray_DIMS(array) + ndim)
@@ -82,7 +84,10 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
   const char* reason = !is_as_it_is      ? reason_text(note.reason)
                        : note.twin != to ? reason_text(Reason::kCast)
                                          : "part of the batch";
-  const std::int64_t nbytes = note.numel * static_cast<std::int64_t>(c10::elementSize(to));
+  std::int64_t nbytes = 0;
+  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(to));
+  if (__builtin_mul_overflow(note.numel, itemsize, &nbytes))
+    nbytes = 0;  // there is an error anyhow
   return py::make_tuple("copied", reason, note.shape, note.dtype_in, py::cast(to), nbytes,
                         py::none());
 }
@@ -103,6 +108,7 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
     try {
       const Layout layout = plan_layout(reader.sources(), options.layout);
       dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
+      static_cast<void>(checked_nbytes(layout.shape, *dtype));
       py::tuple sizes(layout.shape.size());
       for (std::size_t d = 0; d < layout.shape.size(); ++d) sizes[d] = py::int_(layout.shape[d]);
       shape = std::move(sizes);
@@ -114,6 +120,12 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
   for (const Note& note : notes) entries.append(entry_of(note, dtype));
   return py::make_tuple(entries, shape, dtype ? py::cast(*dtype) : py::object(py::none()),
                         error.empty() ? py::object(py::none()) : py::object(py::str(error)));
+}
+
+void ignore_unused(BatchOptions& options) {
+  const Operation operation = options.layout.operation;
+  if (operation == Operation::kPad || operation == Operation::kJagged) options.layout.dim = 0;
+  if (operation == Operation::kJagged) options.channel_dim.reset();
 }
 
 }  // namespace tensorlift

@@ -11,4 +11,7 @@ namespace tensorlift {
 // message of what make_batch would raise, else None. GIL held.
 [[nodiscard]] py::tuple explain_batch(py::handle arrays, const BatchOptions& options);
 
+// Resets the options that the operation does not have, so that explain can be given any.
+void ignore_unused(BatchOptions& options);
+
 }  // namespace tensorlift

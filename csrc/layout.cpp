@@ -28,7 +28,9 @@ Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
     if (sources.shape_copy(form) == first) continue;
     throw ValueError(array_name(form.first) + ": expected shape " + shape_text(first) +
                      " like arrays[0], got " + shape_text(sources.shape_copy(form)) +
-                     ". Use pad() for a batch of different shapes, or cat() to join them.");
+                     (static_cast<std::size_t>(form.ndim) == first.size()
+                          ? ". Use pad() for a batch of different shapes, or cat() to join them."
+                          : ". Give them one number of dimensions first."));
   }
   layout.shape.insert(layout.shape.begin() + layout.dim, static_cast<std::int64_t>(sources.size()));
   return layout;
@@ -59,7 +61,7 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
     }
     if (model == nullptr && (is_jagged || !is_passed_over(sources, form))) model = &form;
   }
-  if (model == nullptr) model = &sources.forms()[0];
+  if (model == nullptr) return {options.operation, 0, false, Shape{0}, false};
   Layout layout{options.operation, wrapped(options.dim, model->ndim), false,
                 sources.shape_copy(*model), false};
   const auto dim = static_cast<std::size_t>(layout.dim);
@@ -88,7 +90,7 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
 }
 
 std::int64_t multiple_for(const LayoutOptions& options, std::size_t dim) {
-  return options.multiple_of.size() == 1 ? options.multiple_of[0] : options.multiple_of[dim];
+  return options.one_multiple ? options.multiple_of[0] : options.multiple_of[dim];
 }
 
 Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
@@ -106,7 +108,7 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
       largest[d] = std::max(largest[d], size);
     }
   }
-  if (options.multiple_of.size() != 1 && options.multiple_of.size() != largest.size()) {
+  if (!options.one_multiple && options.multiple_of.size() != largest.size()) {
     throw ValueError("multiple_of: expected an int, or one for each of the " +
                      std::to_string(largest.size()) + " dimensions, got " +
                      std::to_string(options.multiple_of.size()) + " of them.");

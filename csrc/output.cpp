@@ -1,8 +1,8 @@
 #include "output.h"
 
 #include <ATen/DeviceAccelerator.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <string>
@@ -11,6 +11,7 @@
 
 #include "build.h"
 #include "errors.h"
+#include "host_memory.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -27,6 +28,7 @@ Range address_range(const void* data, int ndim, const std::int64_t* shape,
   const auto first = reinterpret_cast<std::intptr_t>(data);
   Range range{first, first + itemsize};
   for (int d = 0; d < ndim; ++d) {
+    if (shape[d] == 1) continue;
     const std::int64_t reach = (shape[d] - 1) * strides[d];
     (reach < 0 ? range.begin : range.end) += reach;
   }
@@ -65,6 +67,17 @@ Shape strides_of(c10::IntArrayRef shape, c10::MemoryFormat format) {
                    ", got shape " + shape_text(shape) + ".");
 }
 
+at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  if (!at::getAccelerator(/*checked=*/false)) {
+    throw ValueError(
+        "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
+        "it out.");
+  }
+  return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
+}
+
+}  // namespace
+
 std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
   auto nbytes = static_cast<std::int64_t>(c10::elementSize(dtype));
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
@@ -76,17 +89,6 @@ std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
   }
   return static_cast<std::size_t>(nbytes);
 }
-
-at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
-  if (!at::getAccelerator(/*checked=*/false)) {
-    throw ValueError(
-        "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
-        "it out.");
-  }
-  return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
-}
-
-}  // namespace
 
 at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
                        c10::MemoryFormat memory_format, bool pinned) {
@@ -105,9 +107,10 @@ void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dt
                          const std::string& remedy) {
     throw ValueError("out: expected " + expected + ", got " + got + "." + remedy);
   };
-  const bool is_plain = out.layout() == c10::kStrided && out.has_storage() &&
-                        !out.unsafeGetTensorImpl()->is_python_dispatch();
-  if (!is_plain) refuse("a plain tensor with memory of its own", "another kind", "");
+  if (!has_plain_memory(out)) {
+    refuse("a strided tensor with memory of its own",
+           "one without (sparse, nested, fake, transformed, or its storage was freed)", "");
+  }
   if (!out.device().is_cpu()) {
     refuse("a tensor in the host's memory", "one on " + out.device().str(), "");
   }
@@ -119,7 +122,10 @@ void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dt
     refuse("dtype " + dtype_text(dtype), dtype_text(out.scalar_type()),
            " Pass dtype=" + dtype_text(out.scalar_type()) + " to cast to it.");
   }
-  if (out.requires_grad() && at::GradMode::is_enabled()) {
+  if (out.is_inference() && !c10::InferenceMode::is_enabled()) {
+    refuse("a tensor that may be written to", "an inference tensor outside of inference mode", "");
+  }
+  if (needs_gradient(out)) {
     refuse("a tensor that needs no gradient", "one that requires grad",
            " Use torch.no_grad() or out.detach().");
   }
@@ -128,23 +134,28 @@ void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dt
            " Use out.resolve_conj().resolve_neg().");
   }
   if (!has_own_addresses(out)) {
-    refuse("a tensor whose elements have addresses of their own",
+    refuse("a tensor whose dimensions do not overlap or interleave",
            "one of strides " + shape_text(out.strides()), "");
   }
 }
 
-Shape byte_strides(const at::Tensor& tensor) {
-  Shape strides(tensor.strides().begin(), tensor.strides().end());
-  for (std::int64_t& stride : strides) stride *= static_cast<std::int64_t>(tensor.itemsize());
-  return strides;
+Destination destination_of(const at::Tensor& tensor) {
+  Shape strides;
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) strides.push_back(byte_stride(tensor, d));
+  return {tensor.storage(),
+          static_cast<char*>(tensor.mutable_data_ptr()),
+          tensor.scalar_type(),
+          Shape(tensor.sizes().begin(), tensor.sizes().end()),
+          strides,
+          static_cast<std::size_t>(tensor.numel()),
+          tensor.is_contiguous()};
 }
 
-bool may_overlap(const at::Tensor& tensor, const Sources& sources) {
-  if (tensor.numel() == 0) return false;
-  const Shape strides = byte_strides(tensor);
-  const Range target =
-      address_range(tensor.const_data_ptr(), static_cast<int>(tensor.dim()), tensor.sizes().data(),
-                    strides.data(), static_cast<std::int64_t>(tensor.itemsize()));
+bool may_overlap(const Destination& destination, const Sources& sources) {
+  if (destination.numel == 0) return false;
+  const Range target = address_range(
+      destination.data, static_cast<int>(destination.shape.size()), destination.shape.data(),
+      destination.strides.data(), static_cast<std::int64_t>(c10::elementSize(destination.dtype)));
   bool overlaps = false;
   sources.for_each([&](const ArrayView& view, std::int64_t numel) {
     if (numel == 0) return;

@@ -19,10 +19,26 @@ namespace tensorlift {
 // the host's memory, no element at another's address, not needed for a gradient.
 void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype);
 
-// Strides in bytes.
-[[nodiscard]] Shape byte_strides(const at::Tensor& tensor);
+// Bytes of a contiguous tensor. Throws ValueError where they are more than 64 bits.
+[[nodiscard]] std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype);
 
-// May some source lie, in part, in the memory of `tensor`? Compares address ranges.
-[[nodiscard]] bool may_overlap(const at::Tensor& tensor, const Sources& sources);
+// A tensor as it was when it was checked, with its memory: what is written to once the GIL is let
+// go of, when other threads may give the tensor object another shape or storage. (Resizing the
+// storage itself still frees the memory.)
+struct Destination {
+  c10::Storage storage;
+  char* data;
+  c10::ScalarType dtype;
+  Shape shape;
+  Shape strides;  // bytes
+  std::size_t numel;
+  bool is_contiguous;
+
+  [[nodiscard]] std::size_t nbytes() const { return numel * c10::elementSize(dtype); }
+};
+[[nodiscard]] Destination destination_of(const at::Tensor& tensor);
+
+// May some source lie, in part, in the destination? Compares address ranges.
+[[nodiscard]] bool may_overlap(const Destination& destination, const Sources& sources);
 
 }  // namespace tensorlift

@@ -1,11 +1,12 @@
 #include "tensor_input.h"
 
-#include <ATen/core/grad_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <string>
 
 #include "cast.h"
 #include "errors.h"
+#include "host_memory.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -13,17 +14,17 @@ namespace {
 
 void check(std::size_t index, const char* type_name, const at::Tensor& tensor) {
   const std::string name = "arrays[" + std::to_string(index) + "]: expected ";
-  const bool is_plain = tensor.layout() == c10::kStrided && tensor.has_storage() &&
-                        !tensor.unsafeGetTensorImpl()->is_python_dispatch();
-  if (!is_plain) {
-    throw TypeError(name + "numpy.ndarray or a strided tensor, got " + type_name +
-                    " without memory that can be read. Use torch's own function, or to_dense().");
+  if (!has_plain_memory(tensor)) {
+    throw TypeError(name + "numpy.ndarray or a strided tensor with memory of its own, got " +
+                    type_name +
+                    " without (sparse, nested, fake, transformed, or its storage was freed). Use "
+                    "torch's own function, or to_dense().");
   }
   if (!tensor.device().is_cpu()) {
     throw ValueError(name + "a tensor in the host's memory, got one on " + tensor.device().str() +
-                     ". Use tensor.cpu().");
+                     (tensor.is_meta() ? ", which has no elements." : ". Use tensor.cpu()."));
   }
-  if (tensor.requires_grad() && at::GradMode::is_enabled()) {
+  if (needs_gradient(tensor)) {
     throw ValueError(name +
                      "a tensor that needs no gradient, got one that requires grad. Use "
                      "tensor.detach(), or torch's own function.");
@@ -38,14 +39,28 @@ void check(std::size_t index, const char* type_name, const at::Tensor& tensor) {
   }
 }
 
+// A copy that no mode or transformation of torch's gets to see: it would give another kind of
+// tensor.
+at::Tensor plain_clone(const at::Tensor& tensor) {
+  const c10::impl::ExcludeDispatchKeyGuard no_modes(
+      c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot,
+                           c10::DispatchKey::PythonDispatcher, c10::DispatchKey::Functionalize,
+                           c10::DispatchKey::FuncTorchDynamicLayerFrontMode,
+                           c10::DispatchKey::FuncTorchDynamicLayerBackMode}));
+  return tensor.clone();
+}
+
 }  // namespace
 
 ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& tensor,
                          std::int64_t* strides) {
   check(index, type_name, tensor);
-  if (tensor.is_conj() || tensor.is_neg() || tensor._is_zerotensor()) tensor = tensor.clone();
+  if (tensor.is_conj() || tensor.is_neg() || tensor._is_zerotensor()) {
+    tensor = plain_clone(tensor);
+    check(index, type_name, tensor);
+  }
   const auto itemsize = static_cast<std::uint8_t>(tensor.itemsize());
-  for (std::int64_t d = 0; d < tensor.dim(); ++d) strides[d] = tensor.stride(d) * itemsize;
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) strides[d] = byte_stride(tensor, d);
   ArrayView view;
   view.data = const_cast<void*>(tensor.const_data_ptr());  // only read
   view.shape = tensor.sizes().data();

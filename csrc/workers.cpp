@@ -28,9 +28,9 @@ constexpr auto kLookout = std::chrono::microseconds(50);
 // Asks the scheduler for turns of 0.1 ms instead of its 3 ms or so (Linux 6.12 and newer; older
 // ones need not be asked). A thread with shorter turns gets a core from one with longer turns as
 // soon as it has work; without this our threads wait for whole turns of torch's, which after every
-// operation spin for many milliseconds.
+// operation spin for many milliseconds. All else stays as the thread inherited it.
 void prefer_short_turns() {
-#if defined(SYS_sched_setattr)
+#if defined(SYS_sched_setattr) && defined(SYS_sched_getattr)
   struct {
     std::uint32_t size;
     std::uint32_t policy;
@@ -40,7 +40,10 @@ void prefer_short_turns() {
     std::uint64_t runtime;  // ns
     std::uint64_t deadline;
     std::uint64_t period;
-  } attributes{};  // SCHED_OTHER, nice 0
+  } attributes{};
+  constexpr std::uint32_t kOrdinary = 0;  // SCHED_OTHER
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
+  if (attributes.policy != kOrdinary) return;
   attributes.size = sizeof(attributes);
   attributes.runtime = 100'000;
   syscall(SYS_sched_setattr, 0, &attributes, 0);  // a wish; refused is no error

@@ -235,6 +235,10 @@ def test_options_are_checked(tl):
         ("multiple_of", 0, ValueError),
         ("multiple_of", 1.5, TypeError),
         ("multiple_of", (1, 2), ValueError),
+        ("multiple_of", np.array([4, 4]), (TypeError, ValueError)),
+        ("value", np.array([1.5, 2]), TypeError),
+        ("value", np.str_("1"), TypeError),
+        ("value", 1 << 40, ValueError),
     ]:
         with pytest.raises(error, match=f"^{option}: "):
             tl.pad([np.zeros(3, np.int32)], **{option: bad})
@@ -313,3 +317,116 @@ def test_the_result_is_torchs_in_every_way():
     result.requires_grad_().sum().backward()
     result.detach().resize_(20_000)
     assert result.grad.sum() == 10_000
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        *[("u1", v) for v in (-1, 256, 1e3, -200, float("nan"), float("inf"), 1j)],
+        *[("u2", v) for v in (-1, 1 << 16)],
+        *[("i8", v) for v in (1 << 63, 2.0**63, -(1 << 64), 1 << 70)],
+        *[("u8", v) for v in (-1, 1 << 64, 2.0**64)],
+        *[("f2", v) for v in (1e6, 70000, 1 << 70)],
+        *[("f4", v) for v in (1e300, 1j)],
+        ("f4", 10**400),
+    ],
+)
+def test_padding_is_within_the_range_of_the_dtype(dtype, value):
+    with pytest.raises(ValueError, match=r"^value: expected a number within the range of"):
+        tensorlift.pad([np.ones(1, dtype), np.ones(2, dtype)], value=value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        *[("u1", v) for v in (0, 255, 2.9, True, np.uint8(7), np.float32(3.5))],
+        *[("i1", v) for v in (-128, 127, -0.5)],
+        *[("i8", v) for v in ((1 << 63) - 1, -(1 << 63))],
+        *[("u8", v) for v in ((1 << 64) - 1, 0)],
+        *[("f2", v) for v in (65504, float("inf"), -float("inf"), 1e-9)],
+        *[("f4", v) for v in (1 << 70, 3, 0.1, float("nan"))],
+        *[("f8", v) for v in (1e300, 1 << 70)],
+        *[("?", v) for v in (0, 2, 0.5, 1j)],
+        *[("c8", v) for v in (1j, 2, 0.5)],
+    ],
+)
+def test_padding_is_the_number_in_the_dtype(tl, dtype, value):
+    batch, _ = tl.pad([np.ones(1, dtype), np.ones(2, dtype)], value=value)
+    expected = np.array(value).astype(dtype)
+    assert np.array_equal(batch[0, 1].numpy(), expected, equal_nan=dtype[0] in "fc")
+
+
+def test_tensors_whose_storage_was_taken_away_are_refused(tl):
+    for size in (0, 8):
+        gone = torch.ones(4)
+        gone.untyped_storage().resize_(size)
+        with pytest.raises(TypeError, match=r"^arrays\[1\]: "):
+            tl.stack([np.ones(4), gone])
+        out = torch.ones(1, 4)
+        out.untyped_storage().resize_(size)
+        with pytest.raises(ValueError, match=r"^out: "):
+            tl.stack([np.ones(4, np.float32)], out=out)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_inside_modes_and_transformations_of_torch():
+    """Plain data stays plain; what has no memory is refused; nothing crashes."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    arrays = [np.ones(2, np.float32), np.ones(3, np.float32)]
+    pending = torch.ones(3, dtype=torch.complex64).conj()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = tensorlift.pad(arrays, value=2).batch
+        resolved = tensorlift.stack([pending])
+        with pytest.raises(TypeError, match=r"^arrays\[0\]: "):
+            tensorlift.stack([torch.ones(3)])
+
+    assert batch.tolist() == [[1, 1, 2], [1, 1, 1]]
+    assert resolved.sum() == 3
+
+    def through(x):
+        return (tensorlift.pad(arrays).batch * x).sum() + tensorlift.stack([pending]).real.sum()
+
+    assert torch.func.grad(through)(torch.ones(3)).tolist() == [2, 2, 1]
+    with pytest.raises(TypeError, match=r"^arrays\[0\]: "):
+        torch.func.functionalize(lambda x: tensorlift.stack([x]))(torch.ones(3))
+    with pytest.raises(TypeError, match=r"^arrays\[0\]: "):
+        torch.vmap(lambda x: tensorlift.stack([x]))(torch.ones(3, 2))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in make_dual
+def test_forward_mode_gradients_are_not_dropped(tl):
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(torch.ones(3), torch.ones(3))
+        with pytest.raises(ValueError, match=r"^arrays\[0\]: "):
+            tl.stack([dual])
+        out = torch.autograd.forward_ad.make_dual(torch.ones(1, 3), torch.ones(1, 3))
+        with pytest.raises(ValueError, match=r"^out: "):
+            tl.stack([np.ones(3, np.float32)], out=out)
+
+
+def test_nested_tensors_are_refused_by_index(tl):
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+    with pytest.raises(TypeError, match=r"^arrays\[1\]: "):
+        tl.stack([np.ones(2), nested])
+
+
+def test_cat_of_nothing_but_arrays_without_elements(tl):
+    empty = np.zeros(0, np.float32)
+    assert tl.cat([empty, empty], dim=1).shape == (0,)
+    assert tl.cat([empty, floats(2, 3, 4)], channel_dim=-1).shape == (4, 2, 3)
+
+
+def test_explain_ignores_what_the_operation_does_not_have(tl):
+    arrays = [np.ones((2, 3)), np.ones((2, 5))]
+    assert tl.explain(arrays, operation="jagged", dim=1, channel_dim=-1).error is not None
+    assert tl.explain(arrays, operation="pad", dim=7).shape == (2, 2, 5)
+
+
+def test_explain_knows_the_errors_of_sizes():
+    wide = np.broadcast_to(np.uint8(0), (2**62,))
+    explanation = tensorlift.explain([wide] * 4, operation="stack")
+    assert "64 bits" in str(explanation.error)
+    for bad, error in (("sort", ValueError), (3, TypeError)):
+        with pytest.raises(error, match=r"^operation: "):
+            tensorlift.explain([wide], operation=bad)

@@ -287,3 +287,17 @@ def test_a_mask_that_reshapes_the_others():
     assert victims[0].shape == (2, 3)
     with pytest.raises(ValueError, match=r"^arrays\[1\]: expected shape \(6,\)"):
         tensorlift.stack([evil, *victims])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+def test_threads_keep_the_nice_level_of_the_process():
+    child = os.fork()
+    if child == 0:
+        os.nice(7)
+        tensorlift.stack([np.ones(8 << 20, np.uint8)] * 4, threads=3)
+        levels = {os.getpriority(os.PRIO_PROCESS, int(t)) for t in os.listdir("/proc/self/task")}
+        started = os.getpriority(os.PRIO_PROCESS, 0)
+        os._exit(0 if levels == {started} and len(os.listdir("/proc/self/task")) > 1 else 1)
+    assert wait(child) == 0

@@ -1,5 +1,10 @@
 """out=: the caller's tensor is filled in place, or left alone."""
 
+import contextlib
+import threading
+import time
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +145,43 @@ def test_one_that_does_not_fit_into_the_caches(first):
     assert all(torch.equal(row, torch.from_numpy(arrays[0])) for row in out)
     assert (memory[:first] == 7).all()
     assert (memory[first + out.numel() :] == 7).all()
+
+
+def test_a_warning_that_is_an_error_comes_before_writing(tl):
+    out = torch.full((1, 2), 5.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="imaginary"):
+            tl.stack([np.array([1 + 2j, 3], np.complex64)], out=out, dtype=torch.float32)
+    assert (out == 5).all()
+
+
+def test_an_inference_tensor_outside_of_inference_mode(tl):
+    with torch.inference_mode():
+        out = torch.ones(1, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"^out: "):
+        tl.stack([np.zeros(3)], out=out)
+
+
+@pytest.mark.parametrize("change", ["resize", "transpose", "set"])
+def test_it_is_changed_while_it_is_written(change):
+    """What was checked is written: another thread may give the tensor object another shape."""
+    n = 1 << 24
+    memory = torch.zeros(n + 1, dtype=torch.uint8)
+    out = memory[1:].view(2, -1)
+    sources = [memory[: n // 2], memory[n // 2 : n]]  # overlap: so that there are two passes
+
+    def meddle():
+        time.sleep(0.002)
+        if change == "resize":
+            out.resize_(4)
+        elif change == "transpose":
+            out.t_()
+        else:
+            out.set_(torch.zeros(5, dtype=torch.uint8))
+
+    thread = threading.Thread(target=meddle)
+    thread.start()
+    with contextlib.suppress(ValueError):  # the change came first
+        tensorlift.stack(sources, out=out, threads=1)
+    thread.join()

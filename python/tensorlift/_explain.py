@@ -27,6 +27,9 @@ def explain(
 ) -> Explanation:
     """Says what an operation would do with every array, and why, without doing it.
 
+    Options that an operation does not have are ignored; those that are not here (`memory_format`,
+    `out`, `value`, ...) change nothing of what happens to the arrays.
+
     Args:
         arrays: as for the operation; what that would refuse is an entry here, not an error.
         operation: "from_numpy", "stack", "cat", "pad" or "jagged".

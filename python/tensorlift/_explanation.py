@@ -30,7 +30,7 @@ class Entry:
         dtype_out: the tensor's dtype; None where there would be no tensor.
         nbytes: bytes of memory that the tensor's storage spans (shared) or that are written for it
             (copied).
-        error: the message that `from_numpy` would raise; None where it would not.
+        error: the message that the operation would raise for it; None where it would not.
     """
 
     index: int

@@ -63,7 +63,7 @@ def cat(
     threads: int | None = None,
 ) -> torch.Tensor:
     """What :func:`tensorlift.cat` does; `threads` is ignored."""
-    tensors = _read(arrays, dtype, channel_dim, threads)
+    tensors = _read(arrays, dtype, channel_dim, threads, pass_over=True)
     shape, dim = joined_shape(tensors, dim, pass_over=True)
     result = _empty(shape, tensors, dtype, memory_format, out, pin_memory)
     begin = 0
@@ -99,11 +99,7 @@ def pad(
     tensors = _read(arrays, dtype, channel_dim, threads)
     shape = padded_shape(tensors, multiple_of)
     result = _empty(shape, tensors, dtype, memory_format, out, pin_memory)
-    number: Any = value  # torch takes NumPy's scalars, its types do not say so
-    try:
-        result.copy_(torch.full((), number, dtype=result.dtype))
-    except RuntimeError as error:
-        raise ValueError(f"value: {error}") from None
+    result.copy_(_padding(value, result.dtype))
     for slot, tensor in zip(result, tensors, strict=True):
         place = slot
         for dim, size in enumerate(tensor.shape):
@@ -133,6 +129,28 @@ def jagged(
     return Jagged(_finish(result, out, tensors), torch.tensor(offsets))
 
 
+def _padding(value: Any, dtype: torch.dtype) -> torch.Tensor:
+    """A 0-d tensor of the number, if there is such a number of this dtype."""
+    refusal = ValueError(f"value: expected a number within the range of {dtype}, got {value!r}.")
+    number = value.item() if isinstance(value, np.generic) else value
+    if isinstance(number, complex) and not (dtype.is_complex or dtype == torch.bool):
+        raise refusal
+    if dtype == torch.bool:
+        return torch.tensor(bool(number))
+    if dtype.is_complex:
+        return torch.tensor(complex(number)).to(dtype)
+    if dtype.is_floating_point:
+        largest = torch.finfo(dtype).max
+        has_infinity = "fn" not in str(dtype) and "uz" not in str(dtype)
+        if abs(float(number)) > largest and not (has_infinity and np.isinf(number)):
+            raise refusal
+        return torch.tensor(float(number), dtype=torch.float64).to(dtype)
+    limits = torch.iinfo(dtype)
+    if not np.isfinite(number) or not limits.min <= int(number) <= limits.max:
+        raise refusal
+    return torch.tensor(int(number), dtype=dtype)
+
+
 def stacked_shape(tensors: list[torch.Tensor], dim: int) -> list[int]:
     shape = _first(tensors).shape
     for index, tensor in enumerate(tensors):
@@ -150,7 +168,10 @@ def joined_shape(
         if tensor.dim() == 0:
             raise ValueError(f"arrays[{index}]: expected at least 1 dimension, got a 0-d array.")
     counted = [t for t in tensors if not (pass_over and t.shape == (0,))]
-    model = _first(counted or tensors)
+    _first(tensors)
+    if not counted:
+        return [0], 0
+    model = counted[0]
     dim = _wrapped(dim, model.dim())
     length = 0
     for index, tensor in enumerate(tensors):
@@ -169,17 +190,18 @@ def padded_shape(tensors: list[torch.Tensor], multiple_of: int | Sequence[int]) 
     ndim = _first(tensors).dim()
     multiples = list(multiple_of) if isinstance(multiple_of, Sequence) else [multiple_of]
     for multiple in multiples:
-        if isinstance(multiple, bool) or not isinstance(multiple, SupportsIndex):
+        is_number = isinstance(multiple, SupportsIndex) and not isinstance(multiple, np.ndarray)
+        if isinstance(multiple, bool) or not is_number:
             raise TypeError(f"multiple_of: expected positive ints, got {multiple_of!r}.")
         if operator.index(multiple) < 1:
             raise ValueError(f"multiple_of: expected positive ints, got {multiple_of!r}.")
     for index, tensor in enumerate(tensors):
         if tensor.dim() != ndim:
             raise ValueError(f"arrays[{index}]: expected a {ndim}-D array, got {tensor.dim()}-D.")
-    if len(multiples) not in (1, ndim):
-        raise ValueError(f"multiple_of: expected {ndim} ints, got {len(multiples)}.")
-    if len(multiples) == 1:
+    if not isinstance(multiple_of, Sequence):
         multiples = multiples * ndim
+    if len(multiples) != ndim:
+        raise ValueError(f"multiple_of: expected {ndim} ints, got {len(multiples)}.")
     largest = [max(t.shape[d] for t in tensors) for d in range(ndim)]
     rounded = [-(-size // m) * m for size, m in zip(largest, multiples, strict=True)]
     return [len(tensors), *rounded]
@@ -199,19 +221,21 @@ def read_item(index: int, item: Any, dtype: torch.dtype | None) -> torch.Tensor:
         if entry.action == "rejected":
             raise error_type(entry)(entry.error)
         return copied(plain_array(item))
-    if item.layout != torch.strided or item.is_nested:
+    if item.layout != torch.strided or item.is_nested or _lacks_memory(item):
         raise TypeError(f"arrays[{index}]: expected a strided tensor, got {item.layout}.")
     if item.device.type != "cpu":
         raise ValueError(f"arrays[{index}]: expected a CPU tensor, got one on {item.device}.")
-    if item.requires_grad and torch.is_grad_enabled():
+    if _needs_gradient(item):
         raise ValueError(f"arrays[{index}]: expected a tensor that needs no gradient.")
     if item.dtype not in CASTABLE:
         raise TypeError(f"arrays[{index}]: expected a tensor of plain numbers, got {item.dtype}.")
     return item.detach().clone(memory_format=torch.contiguous_format)
 
 
-def channels_first(index: int, tensor: torch.Tensor, channel_dim: int | None) -> torch.Tensor:
-    if channel_dim is None:
+def channels_first(
+    index: int, tensor: torch.Tensor, channel_dim: int | None, *, pass_over: bool = False
+) -> torch.Tensor:
+    if channel_dim is None or (pass_over and tensor.shape == (0,)):
         return tensor
     if not -tensor.dim() <= channel_dim < tensor.dim():
         raise IndexError(f"arrays[{index}]: expected a dimension channel_dim={channel_dim}.")
@@ -223,11 +247,13 @@ def _read(
     dtype: torch.dtype | None,
     channel_dim: int | None,
     threads: int | None,
+    *,
+    pass_over: bool = False,
 ) -> list[torch.Tensor]:
     check_dtype(dtype)
     check_threads(threads)
     return [
-        channels_first(index, read_item(index, item, dtype), channel_dim)
+        channels_first(index, read_item(index, item, dtype), channel_dim, pass_over=pass_over)
         for index, item in enumerate(as_list(arrays))
     ]
 
@@ -275,11 +301,27 @@ def _check_out(out: torch.Tensor, shape: list[int], dtype: torch.dtype) -> None:
     if not isinstance(out, torch.Tensor):
         raise TypeError(f"out: expected a torch.Tensor or None, got {out!r}.")
     fits = out.device.type == "cpu" and list(out.shape) == shape and out.dtype == dtype
-    if not fits or (out.requires_grad and torch.is_grad_enabled()):
+    if out.is_inference() and not torch.is_inference_mode_enabled():
+        raise ValueError("out: expected a tensor that may be written to, got an inference tensor.")
+    if not fits or _lacks_memory(out) or _needs_gradient(out):
         raise ValueError(f"out: expected a CPU tensor of shape {shape} and {dtype}.")
     addresses = torch.as_strided(torch.arange(_reach(out)), out.shape, out.stride())
     if len(set(addresses.reshape(-1).tolist())) != out.numel():
         raise ValueError("out: expected a tensor whose elements have addresses of their own.")
+
+
+def _lacks_memory(tensor: torch.Tensor) -> bool:
+    """Whether its storage was made smaller than the tensor."""
+    end = (tensor.storage_offset() + _reach(tensor)) * tensor.itemsize
+    is_here = tensor.device.type == "cpu" and tensor.numel() > 0
+    return is_here and tensor.untyped_storage().nbytes() < end
+
+
+def _needs_gradient(tensor: torch.Tensor) -> bool:
+    """Of either mode."""
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    return torch._unpack_dual(tensor, 0).tangent is not None
 
 
 def _reach(tensor: torch.Tensor) -> int:
@@ -294,8 +336,6 @@ def _reach(tensor: torch.Tensor) -> int:
 def _finish(
     result: torch.Tensor, out: torch.Tensor | None, tensors: list[torch.Tensor]
 ) -> torch.Tensor:
-    if out is not None:
-        result = out.copy_(result)
     if any(discards_imaginary(tensor.dtype, result.dtype) for tensor in tensors):
         warnings.warn(COMPLEX_WARNING, UserWarning, stacklevel=3)
-    return result
+    return result if out is None else out.copy_(result)

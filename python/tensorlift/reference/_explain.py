@@ -42,11 +42,16 @@ def explain(
             for index, item in enumerate(as_list(arrays))
         )
     check_dtype(dtype)
+    is_cat = operation == "cat"
+    if operation == "jagged":
+        channel_dim = None
     tensors: list[torch.Tensor] = []
     entries: list[Entry] = []
     for index, item in enumerate(as_list(arrays)):
         try:
-            tensor = channels_first(index, read_item(index, item, dtype), channel_dim)
+            tensor = channels_first(
+                index, read_item(index, item, dtype), channel_dim, pass_over=is_cat
+            )
         except (TypeError, ValueError, IndexError) as error:
             entries.append(_rejected(index, item, str(error)))
         else:
