@@ -430,3 +430,14 @@ def test_explain_knows_the_errors_of_sizes():
     for bad, error in (("sort", ValueError), (3, TypeError)):
         with pytest.raises(error, match=r"^operation: "):
             tensorlift.explain([wide], operation=bad)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c16", "i2"])
+def test_misaligned_tensors_are_read(tl, dtype):
+    """torch can make them, and crash on them."""
+    values = np.arange(40).astype(dtype)
+    tensor = torch.from_numpy(misaligned(values))
+    assert tensor.data_ptr() % tensor.itemsize
+    assert np.array_equal(tl.stack([tensor, values]).numpy(), [values, values])
+    result = tl.cat([tensor], dtype=torch.complex128)
+    assert np.array_equal(result.numpy(), values.astype("c16"))

@@ -229,6 +229,8 @@ def read_item(index: int, item: Any, dtype: torch.dtype | None) -> torch.Tensor:
         raise ValueError(f"arrays[{index}]: expected a tensor that needs no gradient.")
     if item.dtype not in CASTABLE:
         raise TypeError(f"arrays[{index}]: expected a tensor of plain numbers, got {item.dtype}.")
+    if item.data_ptr() % item.itemsize:  # torch's own loops may crash on it, NumPy's do not
+        return copied(item.detach().numpy())
     return item.detach().clone(memory_format=torch.contiguous_format)
 
 
