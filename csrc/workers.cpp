@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "per_process.h"
+#include "torch_team.h"
 
 namespace tensorlift {
 namespace {
@@ -138,6 +139,11 @@ void run_pieces(std::int64_t pieces, int threads, PieceBody body) {
   const std::int64_t helpers = std::min<std::int64_t>(threads, pieces) - 1;
   Run run{body, pieces};
   if (helpers <= 0) return run.work();
+  auto work = [&run](std::int64_t) noexcept { run.work(); };
+  if (run_on_torch_threads(static_cast<int>(std::min<std::int64_t>(helpers + 1, kMaxWorkers)),
+                           PieceBody(work))) {
+    return;
+  }
   pool.get().run(run, static_cast<int>(std::min<std::int64_t>(helpers, kMaxWorkers)));
 }
 

@@ -26,12 +26,11 @@ class PieceBody {
 // Calls body(0) ... body(pieces - 1), each once, in any order, on at most `threads` threads, of
 // which the caller is one; returns when all have returned.
 //
-// The threads are our own, shared by all callers, started when first needed and kept. A caller
-// never waits for a busy worker: it does the work itself. After fork() the child starts threads of
-// its own. (torch's OpenMP threads are faster when they have just been used, but hang in a forked
-// child, and to wake them where they sleep took 5 ms on a virtual machine.)
+// The threads are torch's while those are awake (torch_team.h), else our own: shared by all
+// callers, started when first needed and kept; a caller never waits for a busy one: it does the
+// work itself. After fork() the child starts threads of its own.
 //
-// Call without the GIL when the work is long: no worker touches Python.
+// Call without the GIL when the work is long: no thread touches Python.
 void run_pieces(std::int64_t pieces, int threads, PieceBody body);
 
 // As many threads as torch would use on this thread: torch.get_num_threads().
