@@ -68,7 +68,7 @@ Shape strides_of(c10::IntArrayRef shape, c10::MemoryFormat format) {
 }
 
 at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
-  if (!at::getAccelerator(/*checked=*/false)) {
+  if (at::accelerator::deviceCount() < 1) {
     throw ValueError(
         "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
         "it out.");
