@@ -6,8 +6,6 @@
 #include <c10/core/ScalarType.h>
 #include <c10/util/SmallVector.h>
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -73,13 +71,9 @@ class GatherJobs {
     bool swapped;
     bool source_aligned, slot_aligned;
     bool is_run;
-    std::uint16_t unused = 0;  // so that two keys are compared as two numbers
-    std::int64_t run_stride;   // bytes; 0 unless is_run
+    std::int64_t run_stride;  // bytes; 0 unless is_run
 
-    bool operator==(const Key& other) const {
-      using Numbers = std::array<std::uint64_t, 2>;
-      return std::bit_cast<Numbers>(*this) == std::bit_cast<Numbers>(other);
-    }
+    bool operator==(const Key&) const = default;
   };
   struct Group {
     Key key;
