@@ -5,13 +5,15 @@
 #include <utility>
 #include <vector>
 
-#include "batch_reader.h"
+#include "batch_jobs.h"
+#include "batch_on_device.h"
 #include "conduct.h"
 #include "errors.h"
 #include "gather.h"
 #include "output.h"
 #include "padding.h"
 #include "promote.h"
+#include "source_reader.h"
 #include "stream.h"
 
 namespace tensorlift {
@@ -28,6 +30,14 @@ bool any_discards_imaginary(const Sources& sources, c10::ScalarType dtype) {
 }
 
 void check_options(const BatchOptions& options) {
+  if (options.device && options.pin_memory) {
+    throw ValueError(
+        "pin_memory: expected False with device=, got True. Leave it out: staging "
+        "memory is pinned anyhow.");
+  }
+  if (options.device && options.out) {
+    throw ValueError("out: expected None with device=, got a tensor. Leave one of them out.");
+  }
   if (!options.out) return;
   if (options.pin_memory) throw ValueError("pin_memory: expected False with out=, got True.");
   if (options.memory_format != c10::MemoryFormat::Contiguous) {
@@ -39,11 +49,11 @@ void check_options(const BatchOptions& options) {
 void gather(const Sources& sources, const Layout& layout, const Padding& padding,
             const Destination& target, bool is_warm, std::optional<int> threads) {
   if (target.numel == 0) return;
-  Slots slots(layout, target.data, target.strides);
-  const std::int64_t rows = target.is_contiguous ? slots.rows() : 1;
   GatherJobs jobs;
   jobs.reserve(std::min(sources.size(), kJobsAtOnce));
   if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
+  BatchJobs batch(sources, layout, padding, target.dtype, target.data, target.strides, jobs);
+  const std::int64_t rows = target.is_contiguous ? batch.rows() : 1;
   const auto run = [&] {
     if (rows > 1) {
       jobs.run_side_by_side(rows, threads);
@@ -52,27 +62,10 @@ void gather(const Sources& sources, const Layout& layout, const Padding& padding
     }
     jobs.clear();
   };
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    ArrayView view = sources.view(form, begin);
-    bool is_first = true;  // of its form among the jobs
-    for (std::size_t i = begin; i < end; ++i) {
-      view.data = sources.data(i);
-      char* slot = slots.next(view);
-      if (is_first || layout.has_padding || form.numel == 0) {
-        jobs.add(view, form.numel, target.dtype, slot, slots.strides());
-        is_first = false;
-      } else {
-        jobs.repeat(view.data, slot);
-      }
-      if (layout.has_padding) {
-        slots.for_each_padding(view, [&](const std::int64_t* box, char* data) {
-          padding.fill(view.ndim, box, data, slots.strides(), jobs);
-        });
-      }
-      if (jobs.size() < kJobsAtOnce) continue;
-      run();
-      is_first = true;
-    }
+  batch.add_all([&] {
+    if (jobs.size() < kJobsAtOnce) return false;
+    run();
+    return true;
   });
   run();
 }
@@ -123,16 +116,28 @@ at::Tensor extents_of(const Sources& sources, Operation operation) {
   return {};
 }
 
-}  // namespace
+void warn_if_discarding(const Sources& sources, c10::ScalarType dtype) {
+  if (any_discards_imaginary(sources, dtype)) warn_discarded_imaginary();
+}
 
-Batch make_batch(py::handle arrays, const BatchOptions& options) {
-  check_options(options);
-  BatchReader reader(arrays, options);
-  reader.read_all();
-  const Sources& sources = reader.sources();
-  const Layout layout = plan_layout(sources, options.layout);
-  const c10::ScalarType dtype = options.dtype ? *options.dtype : promoted_dtype(sources);
-  const Padding padding(options.padding, dtype);
+// What is read and decided before anything is written.
+struct Decision {
+  Decision(const Sources& all, const BatchOptions& options)
+      : sources(all),
+        layout(plan_layout(sources, options.layout)),
+        dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
+        padding(options.padding, dtype) {}
+
+  const Sources& sources;
+  const Layout layout;
+  const c10::ScalarType dtype;
+  const Padding padding;
+};
+
+Batch on_host(const Decision& decision, const BatchOptions& options) {
+  const Sources& sources = decision.sources;
+  const Layout& layout = decision.layout;
+  const c10::ScalarType dtype = decision.dtype;
   at::Tensor fresh;
   if (options.out) {
     check_out(*options.out, layout.shape, dtype);
@@ -140,12 +145,12 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
     fresh = make_output(layout.shape, dtype, options.memory_format, options.pin_memory);
   }
   at::Tensor extents = extents_of(sources, options.layout.operation);
-  if (any_discards_imaginary(sources, dtype)) {
-    warn_discarded_imaginary();  // runs Python code, which may raise, or change out
-    if (options.out) check_out(*options.out, layout.shape, dtype);
-  }
+  warn_if_discarding(sources, dtype);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
-  if (options.out) out = destination_of(*options.out);
+  if (options.out) {
+    check_out(*options.out, layout.shape, dtype);
+    out = destination_of(*options.out);
+  }
   const bool is_in_the_way = out && may_overlap(*out, sources);
   if (is_in_the_way) {
     fresh = make_output(layout.shape, dtype, c10::MemoryFormat::Contiguous, /*pinned=*/false);
@@ -153,11 +158,49 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
   // From here on nothing is refused any more.
   const Destination written = fresh.defined() ? destination_of(fresh) : *out;
   without_gil(written.nbytes(), [&] {
-    gather(sources, layout, padding, written, /*is_warm=*/!fresh.defined(), options.threads);
+    gather(sources, layout, decision.padding, written, /*is_warm=*/!fresh.defined(),
+           options.threads);
     if (is_in_the_way) gather_tensor(written, *out, options.threads);
   });
   if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
   return {out ? *options.out : fresh, std::move(extents)};
+}
+
+Batch on_device(const Decision& decision, const BatchOptions& options) {
+  const TransferOptions& device = options.device->transfer;
+  const at::Tensor extents = extents_of(decision.sources, options.layout.operation);
+  warn_if_discarding(decision.sources, decision.dtype);
+  const GilRelease release;
+  Batch batch;
+  batch.values = send_batch(decision.sources, decision.layout, decision.padding, decision.dtype,
+                            options.memory_format, device, options.threads);
+  if (extents.defined()) batch.extents = send_tensor(extents, device);
+  return batch;
+}
+
+Batch on_plain_device(const Decision& decision, const BatchOptions& options) {
+  Batch batch = on_host(decision, options);
+  batch.values = to_plain_device(batch.values, *options.device);
+  if (batch.extents.defined()) batch.extents = to_plain_device(batch.extents, *options.device);
+  return batch;
+}
+
+}  // namespace
+
+ReadOptions read_options(const BatchOptions& options) {
+  return {options.dtype, options.channel_dim,
+          /*passes_over_empty=*/options.layout.operation == Operation::kCat,
+          /*takes_tensors=*/true};
+}
+
+Batch make_batch(py::handle arrays, const BatchOptions& options) {
+  check_options(options);
+  SourceReader reader(arrays, read_options(options));
+  reader.read_all();
+  const Decision decision(reader.sources(), options);
+  if (!options.device) return on_host(decision, options);
+  if (options.device->is_plain) return on_plain_device(decision, options);
+  return on_device(decision, options);
 }
 
 }  // namespace tensorlift

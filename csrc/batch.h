@@ -8,8 +8,10 @@
 
 #include <optional>
 
+#include "device_options.h"
 #include "layout.h"
 #include "python_api.h"
+#include "source_reader.h"
 
 namespace tensorlift {
 
@@ -20,17 +22,19 @@ struct BatchOptions {
   c10::MemoryFormat memory_format = c10::MemoryFormat::Contiguous;
   std::optional<at::Tensor> out;
   bool pin_memory = false;
+  std::optional<DeviceOptions> device;  // none: in the host's memory
   c10::Scalar padding = 0;
   std::optional<int> threads;
 };
 
 struct Batch {
-  at::Tensor values;  // `out` where that was given
-  at::Tensor
-      extents;  // int64; kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1]; else none
+  at::Tensor values;   // `out` where that was given
+  at::Tensor extents;  // int64; kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1]; or none
 };
 
-// GIL held; let go of while elements are copied, if that is much.
+[[nodiscard]] ReadOptions read_options(const BatchOptions& options);
+
+// GIL held; let go of while elements are copied, if that is much, or sent.
 [[nodiscard]] Batch make_batch(py::handle arrays, const BatchOptions& options);
 
 }  // namespace tensorlift

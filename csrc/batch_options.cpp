@@ -12,34 +12,11 @@
 namespace tensorlift {
 namespace {
 
-std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
-
-[[noreturn]] void refuse(const char* option, const char* expected, py::handle got) {
-  throw TypeError(std::string(option) + ": expected " + expected + ", got " + repr_of(got) + ".");
-}
-
-// Whatever has __index__, but for bool.
-std::int64_t parse_int(const char* option, const char* expected, py::handle number) {
-  if (!PyIndex_Check(number.ptr()) || PyBool_Check(number.ptr())) refuse(option, expected, number);
-  const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), nullptr);  // clips
-  if (value == -1 && PyErr_Occurred()) {
-    PyErr_Clear();  // an array, say
-    refuse(option, expected, number);
-  }
-  return value;
-}
-
-bool parse_bool(const char* option, py::handle flag) {
-  if (flag.ptr() == Py_True) return true;
-  if (flag.ptr() == Py_False) return false;
-  refuse(option, "True or False", flag);
-}
-
 c10::MemoryFormat parse_memory_format(py::handle format) {
   if (format.is_none()) return c10::MemoryFormat::Contiguous;
   constexpr const char* kExpected =
       "torch.contiguous_format, torch.channels_last, torch.channels_last_3d or None";
-  if (!THPMemoryFormat_Check(format.ptr())) refuse("memory_format", kExpected, format);
+  if (!THPMemoryFormat_Check(format.ptr())) refuse_type("memory_format", kExpected, format);
   const auto parsed = reinterpret_cast<THPMemoryFormat*>(format.ptr())->memory_format;
   if (parsed == c10::MemoryFormat::Preserve) {
     throw ValueError(std::string("memory_format: expected ") + kExpected +
@@ -50,7 +27,7 @@ c10::MemoryFormat parse_memory_format(py::handle format) {
 
 std::optional<at::Tensor> parse_out(py::handle out) {
   if (out.is_none()) return std::nullopt;
-  if (!THPVariable_Check(out.ptr())) refuse("out", "a torch.Tensor or None", out);
+  if (!THPVariable_Check(out.ptr())) refuse_type("out", "a torch.Tensor or None", out);
   return THPVariable_Unpack(out.ptr());
 }
 
@@ -59,7 +36,7 @@ c10::Scalar parse_integer(py::handle number) {
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(number.ptr()));
   if (!index) {
     PyErr_Clear();  // an array, say
-    refuse("value", "a number", number);
+    refuse_type("value", "a number", number);
   }
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
@@ -86,7 +63,7 @@ c10::Scalar parse_number(py::handle number) {
     if (!PyErr_Occurred()) return c10::Scalar(value);
   }
   PyErr_Clear();
-  refuse("value", "a number", number);
+  refuse_type("value", "a number", number);
 }
 
 std::int64_t parse_multiple(py::handle number) {
@@ -109,7 +86,7 @@ Operation parse_operation(py::handle operation) {
   if (name == "pad") return Operation::kPad;
   if (name == "jagged") return Operation::kJagged;
   constexpr const char* kExpected = "\"from_numpy\", \"stack\", \"cat\", \"pad\" or \"jagged\"";
-  if (!PyUnicode_Check(operation.ptr())) refuse("operation", kExpected, operation);
+  if (!PyUnicode_Check(operation.ptr())) refuse_type("operation", kExpected, operation);
   throw ValueError(std::string("operation: expected ") + kExpected + ", got " + repr_of(operation) +
                    ".");
 }
@@ -135,7 +112,7 @@ void parse_padding(py::handle value, py::handle side, py::handle multiple_of,
                    BatchOptions& options) {
   options.padding = parse_number(value);
   constexpr const char* kSides = "\"right\" or \"left\"";
-  if (!PyUnicode_Check(side.ptr())) refuse("side", kSides, side);
+  if (!PyUnicode_Check(side.ptr())) refuse_type("side", kSides, side);
   options.layout.pad_left = PyUnicode_CompareWithASCIIString(side.ptr(), "left") == 0;
   if (!options.layout.pad_left && PyUnicode_CompareWithASCIIString(side.ptr(), "right") != 0) {
     throw ValueError(std::string("side: expected ") + kSides + ", got " + repr_of(side) + ".");

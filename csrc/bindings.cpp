@@ -5,12 +5,17 @@
 #include "batch.h"
 #include "batch_options.h"
 #include "block_cache.h"
+#include "device_options.h"
 #include "errors.h"
 #include "explain.h"
 #include "explain_batch.h"
+#include "faults.h"
 #include "from_numpy.h"
+#include "gil.h"
 #include "options.h"
+#include "pinned_array.h"
 #include "python_api.h"
+#include "staging.h"
 #include "workers.h"
 
 #define TENSORLIFT_STRINGIFY_(x) #x
@@ -33,6 +38,8 @@ void translate_exception(std::exception_ptr exception) {
     PyErr_SetString(PyExc_ValueError, error.what());
   } catch (const IndexError& error) {
     PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const RuntimeError& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
   } catch (const InternalError& error) {
     PyErr_Format(PyExc_RuntimeError, "tensorlift internal error: %s. Please report it.",
                  error.what());
@@ -42,21 +49,27 @@ void translate_exception(std::exception_ptr exception) {
 }
 
 // The arguments that all batches take, in front of those of each.
-BatchOptions batch_options(Operation operation, py::handle dtype, py::handle channel_dim,
-                           py::handle memory_format, py::handle out, py::handle pin_memory,
-                           py::handle threads) {
+struct CommonArguments {
+  py::handle dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream,
+      threads;
+};
+
+BatchOptions batch_options(Operation operation, const CommonArguments& arguments) {
   BatchOptions options;
   options.layout.operation = operation;
-  parse_batch_options(dtype, channel_dim, memory_format, out, pin_memory, threads, options);
+  parse_batch_options(arguments.dtype, arguments.channel_dim, arguments.memory_format,
+                      arguments.out, arguments.pin_memory, arguments.threads, options);
+  options.device = parse_device(arguments.device, arguments.non_blocking, arguments.stream);
   return options;
 }
 
 template <Operation kOperation>
 at::Tensor join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
-                py::handle memory_format, py::handle out, py::handle pin_memory,
-                py::handle threads) {
-  BatchOptions options =
-      batch_options(kOperation, dtype, channel_dim, memory_format, out, pin_memory, threads);
+                py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
+                py::handle non_blocking, py::handle stream, py::handle threads) {
+  BatchOptions options = batch_options(
+      kOperation,
+      {dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream, threads});
   parse_dim(dim, options);
   return make_batch(arrays, options).values;
 }
@@ -64,40 +77,49 @@ at::Tensor join(py::handle arrays, py::handle dim, py::handle dtype, py::handle 
 void define_batches(py::module_& module) {
   module.def("stack", &join<Operation::kStack>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
              py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
-             py::arg("pin_memory"), py::arg("threads"), "See tensorlift.stack.");
+             py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+             py::arg("threads"), "See tensorlift.stack.");
   module.def("cat", &join<Operation::kCat>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
              py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
-             py::arg("pin_memory"), py::arg("threads"), "See tensorlift.cat.");
+             py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+             py::arg("threads"), "See tensorlift.cat.");
   module.def(
       "pad",
       [](py::handle arrays, py::handle value, py::handle side, py::handle multiple_of,
          py::handle dtype, py::handle channel_dim, py::handle memory_format, py::handle out,
-         py::handle pin_memory, py::handle threads) {
-        BatchOptions options = batch_options(Operation::kPad, dtype, channel_dim, memory_format,
-                                             out, pin_memory, threads);
+         py::handle pin_memory, py::handle device, py::handle non_blocking, py::handle stream,
+         py::handle threads) {
+        BatchOptions options =
+            batch_options(Operation::kPad, {dtype, channel_dim, memory_format, out, pin_memory,
+                                            device, non_blocking, stream, threads});
         parse_padding(value, side, multiple_of, options);
         Batch batch = make_batch(arrays, options);
         return std::make_pair(std::move(batch.values), std::move(batch.extents));
       },
       py::arg("arrays"), py::arg("value"), py::arg("side"), py::arg("multiple_of"),
       py::arg("dtype"), py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
-      py::arg("pin_memory"), py::arg("threads"), "(batch, sizes): see tensorlift.pad.");
+      py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+      py::arg("threads"), "(batch, sizes): see tensorlift.pad.");
   module.def(
       "jagged",
       [](py::handle arrays, py::handle dtype, py::handle out, py::handle pin_memory,
-         py::handle threads) {
-        Batch batch = make_batch(arrays, batch_options(Operation::kJagged, dtype, py::none(),
-                                                       py::none(), out, pin_memory, threads));
+         py::handle device, py::handle non_blocking, py::handle stream, py::handle threads) {
+        Batch batch = make_batch(
+            arrays,
+            batch_options(Operation::kJagged, {dtype, py::none(), py::none(), out, pin_memory,
+                                               device, non_blocking, stream, threads}));
         return std::make_pair(std::move(batch.values), std::move(batch.extents));
       },
-      py::arg("arrays"), py::arg("dtype"), py::arg("out"), py::arg("pin_memory"),
-      py::arg("threads"), "(values, offsets): see tensorlift.jagged.");
+      py::arg("arrays"), py::arg("dtype"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
+      py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
+      "(values, offsets): see tensorlift.jagged.");
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,
          py::handle dtype, py::handle channel_dim) {
-        BatchOptions options = batch_options(parse_operation(operation), dtype, channel_dim,
-                                             py::none(), py::none(), py::bool_(false), py::none());
+        BatchOptions options = batch_options(parse_operation(operation),
+                                             {dtype, channel_dim, py::none(), py::none(), Py_False,
+                                              py::none(), Py_True, py::none(), py::none()});
         parse_dim(dim, options);
         parse_padding(py::int_(0), py::str("right"), multiple_of, options);
         ignore_unused(options);
@@ -107,6 +129,45 @@ void define_batches(py::module_& module) {
       py::arg("dtype"), py::arg("channel_dim"),
       "(entries, shape, dtype, error): see tensorlift.explain.");
 }
+
+void define_memory(py::module_& module) {
+  module.def(
+      "empty_cache",
+      [] {
+        empty_block_cache();
+        const GilRelease release;
+        empty_staging();
+      },
+      "See tensorlift.empty_cache.");
+  module.def("cached_bytes", &cached_bytes, "Bytes of pageable memory that are kept for reuse.");
+  module.def("staging_bytes", &staging_bytes, "Bytes of pinned memory in staging buffers.");
+  module.def("empty_pinned", &empty_pinned, py::arg("shape"), py::arg("dtype"),
+             "See tensorlift.empty_pinned.");
+  module.def(
+      "staging",
+      [] {
+        const StagingSettings settings = staging_settings();
+        return py::make_tuple(settings.chunk_bytes, settings.buffers, settings.threads,
+                              settings.own_storage_bytes);
+      },
+      "(chunk_bytes, buffers, threads, own_storage_bytes): see tensorlift.staging.");
+  module.def("set_staging", &parse_staging, py::arg("chunk_bytes"), py::arg("buffers"),
+             py::arg("threads"), py::arg("own_storage_bytes"), "See tensorlift.staging.");
+}
+
+#ifdef TENSORLIFT_FAULTS
+void define_faults(py::module_& module) {
+  py::list names;
+  for (int fault = 0; fault < static_cast<int>(Fault::kCount); ++fault) {
+    names.append(fault_name(fault));
+  }
+  module.attr("faults") = names;
+  module.def("seed", &seed);
+  module.def("close_gate", &close_gate);
+  module.def("somebody_waits_at_gate", &somebody_waits_at_gate);
+  module.def("open_gate", &open_gate);
+}
+#endif
 
 }  // namespace
 
@@ -118,12 +179,16 @@ PYBIND11_MODULE(_C, module) {
   module.attr("built_for_torch") = kBuildMark + sizeof("TENSORLIFT_BUILT_FOR_TORCH=") - 1;
   module.def(
       "from_numpy",
-      [](py::handle arrays, py::handle dtype, py::handle copy, py::handle readonly,
+      [](py::handle arrays, py::handle dtype, py::handle device, py::handle copy,
+         py::handle readonly, py::handle pin_memory, py::handle non_blocking, py::handle stream,
          py::handle threads) {
-        return from_numpy(arrays, parse_convert_options(dtype, copy, readonly),
+        const Placement placement{parse_device(device, non_blocking, stream),
+                                  parse_bool("pin_memory", pin_memory)};
+        return from_numpy(arrays, parse_convert_options(dtype, copy, readonly), placement,
                           parse_threads(threads));
       },
-      py::arg("arrays"), py::arg("dtype"), py::arg("copy"), py::arg("readonly"), py::arg("threads"),
+      py::arg("arrays"), py::arg("dtype"), py::arg("device"), py::arg("copy"), py::arg("readonly"),
+      py::arg("pin_memory"), py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
       "One tensor per array: see tensorlift.from_numpy.");
   module.def(
       "explain",
@@ -133,8 +198,10 @@ PYBIND11_MODULE(_C, module) {
       py::arg("arrays"), py::arg("dtype"), py::arg("copy"), py::arg("readonly"),
       "(action, reason, shape, dtype in, dtype out, nbytes, message) per array.");
   define_batches(module);
-  module.def("empty_cache", &empty_block_cache, "See tensorlift.empty_cache.");
-  module.def("cached_bytes", &cached_bytes, "Bytes that empty_cache() would give back.");
+  define_memory(module);
+#ifdef TENSORLIFT_FAULTS
+  define_faults(module);
+#endif
   module.def("default_threads", &default_threads, "Threads that a call uses unless told.");
 }
 

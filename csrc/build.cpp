@@ -7,7 +7,16 @@
 namespace tensorlift {
 namespace {
 
-// A tensor without a shape yet, over a storage of `nbytes` at `memory`.
+using TensorImplPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+// A tensor without a shape yet.
+at::Tensor tensor_of(ImplArena& arena, c10::Storage&& storage, c10::DispatchKeySet keys,
+                     c10::ScalarType dtype) {
+  return at::Tensor(TensorImplPtr::unsafe_steal_from_new(
+      arena.make<c10::TensorImpl>(std::move(storage), keys, c10::scalarTypeToTypeMeta(dtype))));
+}
+
+// The same over a storage of `nbytes` at `memory`.
 at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
                        c10::Allocator* allocator, c10::ScalarType dtype) {
   // Memory that torch did not allocate cannot be resized by torch either.
@@ -15,10 +24,7 @@ at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbyt
   c10::Storage storage(
       c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(arena.make<c10::StorageImpl>(
           c10::StorageImpl::use_byte_size_t(), nbytes, std::move(memory), allocator, resizable)));
-  using TensorImplPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
-  return at::Tensor(TensorImplPtr::unsafe_steal_from_new(
-      arena.make<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU),
-                                  c10::scalarTypeToTypeMeta(dtype))));
+  return tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
 }
 
 }  // namespace
@@ -37,6 +43,15 @@ at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dty
   c10::DataPtr memory = is_small ? arena.allocate_elements(nbytes) : allocate_pageable(nbytes);
   at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, allocator, dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
+  return tensor;
+}
+
+at::Tensor build_view(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
+                      std::size_t offset, c10::IntArrayRef shape) {
+  at::Tensor tensor = tensor_of(arena, c10::Storage(memory.storage()), memory.key_set(), dtype);
+  c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
+  impl->set_storage_offset(static_cast<std::int64_t>(offset / c10::elementSize(dtype)));
+  impl->set_sizes_contiguous(shape);
   return tensor;
 }
 

@@ -26,4 +26,10 @@ namespace tensorlift {
 [[nodiscard]] at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                                      c10::IntArrayRef shape);
 
+// A contiguous tensor over the storage of `memory`, `offset` bytes from its beginning, which is a
+// multiple of dtype's size. Views to the allocator, not to autograd: each has a version of its own.
+[[nodiscard]] at::Tensor build_view(ImplArena& arena, const at::Tensor& memory,
+                                    c10::ScalarType dtype, std::size_t offset,
+                                    c10::IntArrayRef shape);
+
 }  // namespace tensorlift

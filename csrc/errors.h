@@ -1,5 +1,5 @@
-// The exceptions of the core. The seam translates them: TypeError, ValueError and IndexError to
-// Python's own, InternalError (a bug of ours, never the user's) to a RuntimeError.
+// The exceptions of the core. The seam translates them: TypeError, ValueError, IndexError and
+// RuntimeError to Python's own, InternalError (a bug of ours, never the user's) to a RuntimeError.
 #pragma once
 
 #include <stdexcept>
@@ -15,6 +15,10 @@ struct ValueError : std::runtime_error {
 };
 
 struct IndexError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct RuntimeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 

@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "batch_reader.h"
 #include "errors.h"
 #include "explain.h"
 #include "inspect.h"
 #include "output.h"
 #include "promote.h"
+#include "source_reader.h"
 
 namespace tensorlift {
 namespace {
@@ -57,7 +57,7 @@ py::object shape_in(PyObject* item) {
   return shape;
 }
 
-Note take_note(BatchReader& reader, std::size_t index) {
+Note take_note(SourceReader& reader, std::size_t index) {
   PyObject* item = reader.items()[index];
   Note note{false, Reason::kNotAnArray, c10::ScalarType::Undefined,
             0,     dtype_in(item),      shape_in(item),
@@ -95,7 +95,7 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
 }  // namespace
 
 py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
-  BatchReader reader(arrays, options);
+  SourceReader reader(arrays, read_options(options));
   std::vector<Note> notes;
   std::string error;
   for (std::size_t i = 0; i < reader.items().size(); ++i) {

@@ -1,7 +1,5 @@
 #include "from_numpy.h"
 
-#include <torch/csrc/autograd/python_variable.h>
-
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,11 +7,15 @@
 
 #include "build.h"
 #include "conduct.h"
+#include "errors.h"
+#include "from_numpy_packed.h"
 #include "gather.h"
 #include "gc_pause.h"
+#include "hidden_list.h"
 #include "inspect.h"
 #include "items.h"
 #include "owner.h"
+#include "pinned.h"
 #include "rejection.h"
 
 namespace tensorlift {
@@ -58,31 +60,6 @@ void take_notes(Notes& notes, std::size_t index, const ArrayView& view, const Pl
   }
 }
 
-// A list with `size` empty places, hidden from the garbage collector until it has no more of them.
-class HiddenList {
- public:
-  explicit HiddenList(std::size_t size)
-      : list_(py::reinterpret_steal<py::list>(PyList_New(static_cast<Py_ssize_t>(size)))) {
-    if (!list_) throw py::error_already_set();
-    PyObject_GC_UnTrack(list_.ptr());
-  }
-  ~HiddenList() {
-    if (!PyGILState_Check()) list_.release();  // a forced unwind at interpreter exit (see gil.h)
-  }
-  void set(std::size_t index, at::Tensor&& tensor) {
-    PyObject* wrapped = THPVariable_Wrap(std::move(tensor));
-    if (wrapped == nullptr) throw py::error_already_set();
-    PyList_SET_ITEM(list_.ptr(), static_cast<Py_ssize_t>(index), wrapped);
-  }
-  py::list reveal() && {
-    PyObject_GC_Track(list_.ptr());
-    return std::move(list_);
-  }
-
- private:
-  py::list list_;
-};
-
 // The tensors of a call that need a copy. They are no Python objects before they are full: until
 // then other threads could find them, and resize them away under the gathering threads.
 struct Copies {
@@ -91,11 +68,24 @@ struct Copies {
   std::vector<py::object> scalars;  // arrays that inspect() made, alive until they are copied
 };
 
+// A tensor over a part of a pinned block. Its storage is the block's, so that torch recognises it
+// (see pinned.h), and keeps the block instead of the array.
+at::Tensor build_over_pinned(ImplArena& arena, const PinnedBlock& block, const void* data,
+                             c10::ScalarType dtype, c10::IntArrayRef shape,
+                             c10::IntArrayRef strides) {
+  at::Tensor tensor = build_shared(arena, share_pinned(block), block.nbytes, dtype, shape, strides);
+  const auto offset = static_cast<const char*>(data) - block.data;
+  tensor.unsafeGetTensorImpl()->set_storage_offset(
+      offset / static_cast<std::ptrdiff_t>(c10::elementSize(dtype)));
+  return tensor;
+}
+
 // Builds every tensor; the shared ones are put into the list.
 void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, Copies& copies,
                Notes& notes) {
   GcPause gc_pause;
   ImplArena arena(items.size());
+  const bool any_pinned = has_pinned_blocks();
   Plan plan;
   py::object scalar;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -115,8 +105,11 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
     const c10::IntArrayRef shape(view.shape, static_cast<std::size_t>(view.ndim));
     at::Tensor tensor;
     if (plan.action == Action::kShare) {
-      tensor = build_shared(arena, own(items.take(i), view.data), plan.nbytes, plan.dtype, shape,
-                            {plan.strides, shape.size()});
+      const c10::IntArrayRef strides(plan.strides, shape.size());
+      const auto block = any_pinned ? find_pinned(view.data, plan.nbytes) : std::nullopt;
+      tensor = block ? build_over_pinned(arena, *block, view.data, plan.dtype, shape, strides)
+                     : build_shared(arena, own(items.take(i), view.data), plan.nbytes, plan.dtype,
+                                    shape, strides);
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
       copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
@@ -136,9 +129,8 @@ void fill(Copies& copies, std::optional<int> threads, HiddenList& tensors) {
   for (auto& [index, tensor] : copies.tensors) tensors.set(index, std::move(tensor));
 }
 
-}  // namespace
-
-py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optional<int> threads) {
+py::list from_numpy_to_host(py::handle arrays, const ConvertOptions& options,
+                            std::optional<int> threads) {
   Items items(arrays);
   HiddenList tensors(items.size());
   Copies copies;
@@ -147,6 +139,45 @@ py::list from_numpy(py::handle arrays, const ConvertOptions& options, std::optio
   fill(copies, threads, tensors);
   emit(notes);
   return std::move(tensors).reveal();
+}
+
+py::list from_numpy_to_plain_device(py::handle arrays, ConvertOptions options,
+                                    const DeviceOptions& device, std::optional<int> threads) {
+  options.readonly = ReadonlyPolicy::kShare;  // it is only read
+  const py::list on_host = from_numpy_to_host(arrays, options, threads);
+  HiddenList tensors(on_host.size());
+  for (std::size_t i = 0; i < on_host.size(); ++i) {
+    tensors.set(i, to_plain_device(THPVariable_Unpack(on_host[i].ptr()), device));
+  }
+  return std::move(tensors).reveal();
+}
+
+void check_options(const ConvertOptions& options, const Placement& placement) {
+  if (placement.device && placement.pin_memory) {
+    throw ValueError(
+        "pin_memory: expected False with device=, got True. Leave it out: staging "
+        "memory is pinned anyhow.");
+  }
+  if (options.copy != CopyPolicy::kNever || (!placement.device && !placement.pin_memory)) return;
+  const std::string where = placement.device
+                                ? "device=\"" + placement.device->transfer.device.str() + "\""
+                                : "pin_memory=True";
+  throw ValueError("copy: expected None or True with " + where + ", got False: it always copies.");
+}
+
+}  // namespace
+
+py::list from_numpy(py::handle arrays, const ConvertOptions& options, const Placement& placement,
+                    std::optional<int> threads) {
+  check_options(options, placement);
+  if (placement.device && placement.device->is_plain) {
+    return from_numpy_to_plain_device(arrays, options, *placement.device, threads);
+  }
+  if (placement.device) {
+    return from_numpy_packed(arrays, options, placement.device->transfer, threads);
+  }
+  if (placement.pin_memory) return from_numpy_packed(arrays, options, std::nullopt, threads);
+  return from_numpy_to_host(arrays, options, threads);
 }
 
 }  // namespace tensorlift

@@ -3,13 +3,21 @@
 
 #include <optional>
 
+#include "device_options.h"
 #include "plan.h"
 #include "python_api.h"
 
 namespace tensorlift {
 
-// One tensor per array, in order. GIL held; let go of while elements are copied, if that is much.
+// Where the tensors are to be.
+struct Placement {
+  std::optional<DeviceOptions> device;  // none: in the host's memory
+  bool pin_memory = false;
+};
+
+// One tensor per array, in order. GIL held; let go of while elements are copied, if that is much,
+// or sent.
 [[nodiscard]] py::list from_numpy(py::handle arrays, const ConvertOptions& options,
-                                  std::optional<int> threads);
+                                  const Placement& placement, std::optional<int> threads);
 
 }  // namespace tensorlift

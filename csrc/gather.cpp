@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "faults.h"
 #include "stream.h"
 #include "workers.h"
 
@@ -40,6 +41,12 @@ void memory_order(int ndim, const std::int64_t* slot_strides, std::uint8_t* orde
 
 std::size_t widest_size(c10::ScalarType from, c10::ScalarType to) {
   return std::max(c10::elementSize(from), c10::elementSize(to));
+}
+
+// Clears the memory from `end` to the next slot.
+void clear_gap(char* end) {
+  const std::size_t over = reinterpret_cast<std::uintptr_t>(end) % kSlotAlignment;
+  if (over != 0 && !is_seeded(Fault::kGapsNotCleared)) std::memset(end, 0, kSlotAlignment - over);
 }
 
 int helpful_threads(std::optional<int> threads, std::size_t nbytes) {
@@ -191,57 +198,79 @@ void GatherJobs::clear() {
   dims_.clear();
 }
 
-void GatherJobs::run(std::optional<int> threads) const {
-  const std::size_t total = nbytes();
+void GatherJobs::run_part(std::size_t begin, std::size_t end, std::ptrdiff_t shift,
+                          std::optional<int> threads) const {
+  const std::size_t total = end - begin;
   const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
-  auto copy_piece = [this, total](std::int64_t piece) noexcept {
-    const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBytes;
-    copy_bytes(begin, std::min(begin + kPieceBytes, total));
+  auto copy_piece = [this, begin, end, shift](std::int64_t piece) noexcept {
+    const std::size_t from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
+    copy_bytes(from, std::min(from + kPieceBytes, end), shift);
   };
   run_pieces(pieces, helpful_threads(threads, total), PieceBody(copy_piece));
 }
 
-void GatherJobs::run_side_by_side(std::int64_t rows, std::optional<int> threads) const {
-  const std::size_t total = nbytes();
+void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows,
+                          std::ptrdiff_t shift, std::optional<int> threads) const {
+  const std::int64_t count = end - begin;
+  const std::size_t total =
+      nbytes() / static_cast<std::size_t>(rows) * static_cast<std::size_t>(count);
   const auto wanted = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
-  const std::int64_t pieces = std::min(wanted, rows);
-  auto copy_piece = [this, rows, pieces](std::int64_t piece) noexcept {
+  const std::int64_t pieces = std::min(wanted, count);
+  auto copy_piece = [this, begin, count, rows, pieces, shift](std::int64_t piece) noexcept {
     // Rows divided by pieces, without the product of the two.
-    const auto first_row = [rows, pieces](std::int64_t p) {
-      return p * (rows / pieces) + std::min(p, rows % pieces);
+    const auto first_row = [begin, count, pieces](std::int64_t p) {
+      return begin + p * (count / pieces) + std::min(p, count % pieces);
     };
-    copy_parts(first_row(piece), first_row(piece + 1), rows);
+    copy_parts(first_row(piece), first_row(piece + 1), rows, shift);
   };
   run_pieces(pieces, helpful_threads(threads, total), PieceBody(copy_piece));
+}
+
+std::size_t GatherJobs::work_before(const char* address) const {
+  const auto job = std::partition_point(
+      jobs_.begin(), jobs_.end(), [address](const Job& earlier) { return earlier.slot < address; });
+  if (job == jobs_.begin()) return 0;
+  const auto index =
+      static_cast<std::size_t>(job - jobs_.begin()) - 1;  // the last that begins below
+  const Group& group = groups_[jobs_[index].group];
+  const std::size_t widest = std::max(group.from_size, group.to_size);
+  const auto elements = static_cast<std::size_t>(address - jobs_[index].slot) / group.to_size;
+  return std::min(begin_bytes(index) + elements * widest, jobs_[index].end_bytes);
 }
 
 // Copies the elements whose share of nbytes() begins in [begin, end).
-void GatherJobs::copy_bytes(std::size_t begin, std::size_t end) const {
+void GatherJobs::copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t shift) const {
   const auto first =
       std::upper_bound(jobs_.begin(), jobs_.end(), begin,
                        [](std::size_t byte, const Job& job) { return byte < job.end_bytes; });
   std::size_t job_begin = begin_bytes(static_cast<std::size_t>(first - jobs_.begin()));
   for (auto job = first; job != jobs_.end() && job_begin < end; ++job) {
     if (job + 2 < jobs_.end()) __builtin_prefetch(job[2].source);
+    Job here = *job;
+    here.slot += shift;
     const Group& group = groups_[job->group];
     const std::size_t widest = std::max(group.from_size, group.to_size);
     const auto numel = static_cast<std::int64_t>((job->end_bytes - job_begin) / widest);
     const auto element_at = [&](std::size_t byte) {
       return std::min(static_cast<std::int64_t>((byte - job_begin + widest - 1) / widest), numel);
     };
-    copy_elements(*job, numel, begin > job_begin ? element_at(begin) : 0,
+    copy_elements(here, numel, begin > job_begin ? element_at(begin) : 0,
                   end < job->end_bytes ? element_at(end) : numel);
+    if (clears_gaps_ && end >= job->end_bytes) clear_gap(here.slot + numel * group.to_size);
     job_begin = job->end_bytes;
   }
 }
 
 // Copies parts [begin, end) of every job, each of which has `parts` of them.
-void GatherJobs::copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts) const {
+void GatherJobs::copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts,
+                            std::ptrdiff_t shift) const {
   std::size_t job_begin = 0;
   for (const Job& job : jobs_) {
+    Job here = job;
+    here.slot += shift;
     const std::size_t widest = widest_size(groups_[job.group].key.from, groups_[job.group].key.to);
     const auto numel = static_cast<std::int64_t>((job.end_bytes - job_begin) / widest);
-    copy_elements(job, numel, numel / parts * begin, numel / parts * end);
+    copy_elements(here, numel, numel / parts * begin, numel / parts * end);
     job_begin = job.end_bytes;
   }
 }

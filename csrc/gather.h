@@ -18,6 +18,9 @@
 
 namespace tensorlift {
 
+// What slots are aligned to that are to be cut, cleared up to, and used on any device.
+inline constexpr std::size_t kSlotAlignment = 64;
+
 // The copies that one call has to make. Copies shape and strides out of the views, so that a job
 // stays true whatever happens to the array object; the elements are read when run() is called.
 class GatherJobs {
@@ -51,13 +54,33 @@ class GatherJobs {
   // Plain copies are to be written past the caches: see stream.h.
   void stream() { streams_ = true; }
 
+  // Each slot begins at a multiple of kSlotAlignment, and the bytes from its end to the next such
+  // one are cleared, so that nothing older is left there.
+  void clear_gaps() { clears_gaps_ = true; }
+
   // Does the work, on at most `threads` threads (default: torch's), fewer where there is little.
-  void run(std::optional<int> threads) const;
+  void run(std::optional<int> threads) const { run_part(0, nbytes(), 0, threads); }
+
+  // Does the part of the work that begins at `begin` of nbytes() and ends before `end`, and writes
+  // it `shift` bytes behind the slots: so a destination is written a window at a time, somewhere
+  // else. Slots are addresses that nobody touches then.
+  void run_part(std::size_t begin, std::size_t end, std::ptrdiff_t shift,
+                std::optional<int> threads) const;
+
+  // How much of nbytes() is what is written below `address`, which is no address within an element.
+  // For slots in the order of their addresses, without holes in them.
+  [[nodiscard]] std::size_t work_before(const char* address) const;
 
   // The same for slots that lie side by side, as those of cat(dim=1) do: every job consists of
   // `rows` equal parts, and the first parts of all jobs are written before the second ones, so
   // that what lies together is written together.
-  void run_side_by_side(std::int64_t rows, std::optional<int> threads) const;
+  void run_side_by_side(std::int64_t rows, std::optional<int> threads) const {
+    run_rows(0, rows, rows, 0, threads);
+  }
+
+  // The same for rows [begin, end) of them, `shift` bytes behind the slots.
+  void run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows, std::ptrdiff_t shift,
+                std::optional<int> threads) const;
 
   // Forgets all jobs, keeps the memory.
   void clear();
@@ -118,8 +141,9 @@ class GatherJobs {
   [[nodiscard]] std::size_t begin_bytes(std::size_t job) const {
     return job == 0 ? 0 : jobs_[job - 1].end_bytes;
   }
-  void copy_bytes(std::size_t begin, std::size_t end) const;
-  void copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts) const;
+  void copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t shift) const;
+  void copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts,
+                  std::ptrdiff_t shift) const;
   void copy_elements(const Job& job, std::int64_t numel, std::int64_t begin,
                      std::int64_t end) const;
   void copy_in_blocks(const Job& job, std::int64_t numel, std::int64_t begin,
@@ -130,6 +154,7 @@ class GatherJobs {
   c10::SmallVector<std::int64_t, 16> extents_;
   c10::SmallVector<Dim, 8> dims_;
   bool streams_ = false;
+  bool clears_gaps_ = false;
 };
 
 }  // namespace tensorlift

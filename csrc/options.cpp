@@ -11,8 +11,6 @@
 namespace tensorlift {
 namespace {
 
-std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
-
 CopyPolicy parse_copy(py::handle copy) {
   if (copy.is_none()) return CopyPolicy::kIfNeeded;
   if (copy.ptr() == Py_True) return CopyPolicy::kAlways;
@@ -48,6 +46,30 @@ std::optional<c10::ScalarType> parse_dtype(py::handle dtype) {
                     ". Convert to one of those, then use Tensor.to().");
   }
   return type;
+}
+
+std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
+
+void refuse_type(const char* option, const char* expected, py::handle got) {
+  throw TypeError(std::string(option) + ": expected " + expected + ", got " + repr_of(got) + ".");
+}
+
+std::int64_t parse_int(const char* option, const char* expected, py::handle number) {
+  if (!PyIndex_Check(number.ptr()) || PyBool_Check(number.ptr())) {
+    refuse_type(option, expected, number);
+  }
+  const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), nullptr);  // clips
+  if (value == -1 && PyErr_Occurred()) {
+    PyErr_Clear();  // an array, say
+    refuse_type(option, expected, number);
+  }
+  return value;
+}
+
+bool parse_bool(const char* option, py::handle flag) {
+  if (flag.ptr() == Py_True) return true;
+  if (flag.ptr() == Py_False) return false;
+  refuse_type(option, "True or False", flag);
 }
 
 ConvertOptions parse_convert_options(py::handle dtype, py::handle copy, py::handle readonly) {

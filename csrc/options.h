@@ -1,7 +1,9 @@
 // Options: the arguments of the Python call, checked, as the planner wants them.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <string>
 
 #include "plan.h"
 #include "python_api.h"
@@ -15,6 +17,18 @@ namespace tensorlift {
 
 // A torch.dtype of plain numbers, or None. Throws TypeError. GIL held.
 [[nodiscard]] std::optional<c10::ScalarType> parse_dtype(py::handle dtype);
+
+// True or False. Throws TypeError. GIL held.
+[[nodiscard]] bool parse_bool(const char* option, py::handle flag);
+
+// Whatever has __index__, but for bool, clipped to 64 bits. Throws TypeError. GIL held.
+[[nodiscard]] std::int64_t parse_int(const char* option, const char* expected, py::handle number);
+
+// "option: expected …, got …." as a TypeError. GIL held.
+[[noreturn]] void refuse_type(const char* option, const char* expected, py::handle got);
+
+// repr(object). GIL held.
+[[nodiscard]] std::string repr_of(py::handle object);
 
 // A positive int or None. Throws TypeError or ValueError. GIL held.
 [[nodiscard]] std::optional<int> parse_threads(py::handle threads);

@@ -1,8 +1,7 @@
 #include "output.h"
 
-#include <ATen/DeviceAccelerator.h>
-#include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/strides.h>
 
 #include <algorithm>
 #include <string>
@@ -12,6 +11,7 @@
 #include "build.h"
 #include "errors.h"
 #include "host_memory.h"
+#include "pinned.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -52,30 +52,6 @@ bool has_own_addresses(const at::Tensor& tensor) {
   return true;
 }
 
-Shape strides_of(c10::IntArrayRef shape, c10::MemoryFormat format) {
-  if (format == c10::MemoryFormat::ChannelsLast && shape.size() == 4) {
-    const auto strides = c10::get_channels_last_strides_2d(shape);
-    return {strides.begin(), strides.end()};
-  }
-  if (format == c10::MemoryFormat::ChannelsLast3d && shape.size() == 5) {
-    const auto strides = c10::get_channels_last_strides_3d(shape);
-    return {strides.begin(), strides.end()};
-  }
-  const bool is_2d = format == c10::MemoryFormat::ChannelsLast;
-  throw ValueError(std::string("memory_format: expected a batch of ") + (is_2d ? "4" : "5") +
-                   " dimensions for " + (is_2d ? "torch.channels_last" : "torch.channels_last_3d") +
-                   ", got shape " + shape_text(shape) + ".");
-}
-
-at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
-  if (at::accelerator::deviceCount() < 1) {
-    throw ValueError(
-        "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
-        "it out.");
-  }
-  return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
-}
-
 }  // namespace
 
 std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
@@ -90,12 +66,31 @@ std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
   return static_cast<std::size_t>(nbytes);
 }
 
+Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format) {
+  if (format == c10::MemoryFormat::Contiguous) {
+    const auto strides = c10::contiguous_strides(shape);
+    return {strides.begin(), strides.end()};
+  }
+  if (format == c10::MemoryFormat::ChannelsLast && shape.size() == 4) {
+    const auto strides = c10::get_channels_last_strides_2d(shape);
+    return {strides.begin(), strides.end()};
+  }
+  if (format == c10::MemoryFormat::ChannelsLast3d && shape.size() == 5) {
+    const auto strides = c10::get_channels_last_strides_3d(shape);
+    return {strides.begin(), strides.end()};
+  }
+  const bool is_2d = format == c10::MemoryFormat::ChannelsLast;
+  throw ValueError(std::string("memory_format: expected a batch of ") + (is_2d ? "4" : "5") +
+                   " dimensions for " + (is_2d ? "torch.channels_last" : "torch.channels_last_3d") +
+                   ", got shape " + shape_text(shape) + ".");
+}
+
 at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
                        c10::MemoryFormat memory_format, bool pinned) {
   const std::size_t nbytes = checked_nbytes(shape, dtype);
   Shape strides;
   const bool is_contiguous = memory_format == c10::MemoryFormat::Contiguous;
-  if (!is_contiguous) strides = strides_of(shape, memory_format);
+  if (!is_contiguous) strides = output_strides(shape, memory_format);
   ImplArena arena(1);
   at::Tensor tensor = pinned ? make_pinned(shape, dtype) : build_empty(arena, nbytes, dtype, shape);
   if (!is_contiguous) tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);

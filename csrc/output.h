@@ -8,6 +8,9 @@
 
 namespace tensorlift {
 
+// Strides in elements. Throws ValueError: a memory format for another number of dimensions.
+[[nodiscard]] Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format);
+
 // A new tensor, not filled yet. Pageable: warm memory (see block_cache.h), huge pages for much of
 // it; pinned: from the accelerator's own allocator. Throws ValueError: no accelerator to pin for, a
 // memory format for another number of dimensions, more than 64 bits of bytes; c10::Error: no

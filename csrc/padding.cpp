@@ -6,6 +6,7 @@
 #include <c10/util/Float8_e5m2fnuz.h>
 #include <c10/util/Float8_e8m0fnu.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -137,6 +138,10 @@ void Padding::fill(int ndim, const std::int64_t* box, char* slot, const std::int
   view.ndim = ndim;
   view.element = {dtype_, ElementKind::kTwin, itemsize};
   jobs.add(view, numel, dtype_, slot, slot_strides);
+}
+
+bool Padding::is_zero() const {
+  return std::all_of(number_, number_ + c10::elementSize(dtype_), [](char c) { return c == 0; });
 }
 
 }  // namespace tensorlift

@@ -17,6 +17,8 @@ class Padding {
   // that would become infinite); fractions of integers are cut off, as torch does it.
   Padding(const c10::Scalar& value, c10::ScalarType dtype);
 
+  [[nodiscard]] bool is_zero() const;
+
   // Jobs that fill a box [ndim] of slots with these strides, in bytes.
   void fill(int ndim, const std::int64_t* box, char* slot, const std::int64_t* slot_strides,
             GatherJobs& jobs) const;

@@ -1,12 +1,11 @@
 #include "tensor_input.h"
 
-#include <c10/core/impl/LocalDispatchKeySet.h>
-
 #include <string>
 
 #include "cast.h"
 #include "errors.h"
 #include "host_memory.h"
+#include "plain_dispatch.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -42,11 +41,7 @@ void check(std::size_t index, const char* type_name, const at::Tensor& tensor) {
 // A copy that no mode or transformation of torch's gets to see: it would give another kind of
 // tensor.
 at::Tensor plain_clone(const at::Tensor& tensor) {
-  const c10::impl::ExcludeDispatchKeyGuard no_modes(
-      c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot,
-                           c10::DispatchKey::PythonDispatcher, c10::DispatchKey::Functionalize,
-                           c10::DispatchKey::FuncTorchDynamicLayerFrontMode,
-                           c10::DispatchKey::FuncTorchDynamicLayerBackMode}));
+  const PlainDispatch plain;
   return tensor.clone();
 }
 

@@ -11,10 +11,13 @@ CSRC = Path(__file__).parent.parent / "csrc"
 SEAM = {
     "batch",
     "batch_options",
-    "batch_reader",
     "conduct",
     "explain_batch",
     "bindings",
+    "device_options",
+    "from_numpy_packed",
+    "hidden_list",
+    "pinned_array",
     "explain",
     "from_numpy",
     "gc_pause",
@@ -26,6 +29,7 @@ SEAM = {
     "owner",
     "python_api",
     "rejection",
+    "source_reader",
 }
 PYTHON = re.compile(r"^(Python\.h|numpy/.*|pybind11/.*|torch/csrc/.*|python_api\.h)$")
 

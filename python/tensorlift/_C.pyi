@@ -3,6 +3,7 @@
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 built_for_torch: str
@@ -18,7 +19,15 @@ _Entry: TypeAlias = tuple[
 ]
 
 def from_numpy(
-    arrays: object, dtype: object, copy: object, readonly: object, threads: object
+    arrays: object,
+    dtype: object,
+    device: object,
+    copy: object,
+    readonly: object,
+    pin_memory: object,
+    non_blocking: object,
+    stream: object,
+    threads: object,
 ) -> list[torch.Tensor]: ...
 def stack(
     arrays: object,
@@ -28,6 +37,9 @@ def stack(
     memory_format: object,
     out: object,
     pin_memory: object,
+    device: object,
+    non_blocking: object,
+    stream: object,
     threads: object,
 ) -> torch.Tensor: ...
 def cat(
@@ -38,6 +50,9 @@ def cat(
     memory_format: object,
     out: object,
     pin_memory: object,
+    device: object,
+    non_blocking: object,
+    stream: object,
     threads: object,
 ) -> torch.Tensor: ...
 def pad(
@@ -50,10 +65,20 @@ def pad(
     memory_format: object,
     out: object,
     pin_memory: object,
+    device: object,
+    non_blocking: object,
+    stream: object,
     threads: object,
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
 def jagged(
-    arrays: object, dtype: object, out: object, pin_memory: object, threads: object
+    arrays: object,
+    dtype: object,
+    out: object,
+    pin_memory: object,
+    device: object,
+    non_blocking: object,
+    stream: object,
+    threads: object,
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
 def explain(arrays: object, dtype: object, copy: object, readonly: object) -> list[_Entry]: ...
 def explain_batch(
@@ -66,4 +91,10 @@ def explain_batch(
 ) -> tuple[list[_Entry], tuple[int, ...] | None, torch.dtype | None, str | None]: ...
 def empty_cache() -> None: ...
 def cached_bytes() -> int: ...
+def empty_pinned(shape: object, dtype: object) -> npt.NDArray[Any]: ...
+def staging() -> tuple[int, int, int | None, int]: ...
+def set_staging(
+    chunk_bytes: object, buffers: object, threads: object, own_storage_bytes: object
+) -> None: ...
+def staging_bytes() -> int: ...
 def default_threads() -> int: ...

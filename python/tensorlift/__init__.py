@@ -13,7 +13,7 @@ from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
 from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
-from ._memory import empty_cache  # noqa: E402
+from ._memory import Staging, empty_cache, empty_pinned, staging  # noqa: E402
 
 __version__ = version("tensorlift")
 
@@ -22,13 +22,16 @@ __all__ = [
     "Explanation",
     "Jagged",
     "Padded",
+    "Staging",
     "__version__",
     "cat",
     "empty_cache",
+    "empty_pinned",
     "explain",
     "from_numpy",
     "jagged",
     "pad",
     "reference",
     "stack",
+    "staging",
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from . import _C
-from ._typing import ArraysOrTensors, Number, Side
+from ._typing import ArraysOrTensors, Device, Number, Side
 
 
 def stack(
@@ -21,6 +21,9 @@ def stack(
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> torch.Tensor:
     """Joins arrays of one shape along a new dimension, as :func:`torch.stack` does.
@@ -44,6 +47,15 @@ def stack(
         out: a CPU tensor of the result's shape and dtype, of any strides, to write to. It may share
             memory with the arrays: then they are read before it is written.
         pin_memory: whether the result's memory is page-locked, for asynchronous transfers.
+        device: where the result is to be; None or a CPU for the host's memory. For an accelerator
+            the arrays are gathered into page-locked staging memory (:func:`tensorlift.staging`), a
+            window at a time, and sent while the next window is filled. Where all arrays have a
+            dtype narrower than the result's, they are sent as they are and cast there.
+        non_blocking: True returns as soon as everything was read: the arrays may be changed, and
+            the result be used on the stream at once, because that waits for it; False lets the
+            host wait until it is there.
+        stream: of `device`, on which the result is ready; None for the calling thread's current
+            one. Copies to the device run on the given stream itself, else on one of their own.
         threads: how many threads may copy; None for as many as torch uses
             (:func:`torch.get_num_threads`).
 
@@ -53,9 +65,12 @@ def stack(
     Raises:
         TypeError: an item is no array, or its dtype has no torch counterpart or does not promote.
         ValueError: no arrays, different shapes, an `out` that does not fit, a tensor that requires
-            grad or is not in the host's memory, no accelerator to pin memory for.
+            grad or is not in the host's memory, no accelerator to pin memory for, a `device` that
+            torch cannot use, a `stream` of another one, `device` together with `out` or
+            `pin_memory`.
         IndexError: `dim` or `channel_dim` is out of range.
-        RuntimeError: torch cannot allocate the memory.
+        RuntimeError: torch cannot allocate the memory; `device` during a graph capture, or in a
+            forked child.
 
     All of this is found out before anything is written: after an error `out` is as it was.
 
@@ -69,7 +84,19 @@ def stack(
         >>> batch.shape, batch.is_contiguous(memory_format=torch.channels_last)
         (torch.Size([4, 3, 8, 10]), True)
     """
-    return _C.stack(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, threads)
+    return _C.stack(
+        arrays,
+        dim,
+        dtype,
+        channel_dim,
+        memory_format,
+        out,
+        pin_memory,
+        device,
+        non_blocking,
+        stream,
+        threads,
+    )
 
 
 def cat(
@@ -82,6 +109,9 @@ def cat(
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> torch.Tensor:
     """Joins arrays along a dimension that they have, as :func:`torch.cat` does.
@@ -97,6 +127,9 @@ def cat(
         memory_format: as for :func:`stack`.
         out: as for :func:`stack`.
         pin_memory: as for :func:`stack`.
+        device: as for :func:`stack`.
+        non_blocking: as for :func:`stack`.
+        stream: as for :func:`stack`.
         threads: as for :func:`stack`.
 
     Returns:
@@ -113,7 +146,19 @@ def cat(
         >>> tensorlift.cat([np.zeros((2, 3)), np.ones((1, 3))]).shape
         torch.Size([3, 3])
     """
-    return _C.cat(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, threads)
+    return _C.cat(
+        arrays,
+        dim,
+        dtype,
+        channel_dim,
+        memory_format,
+        out,
+        pin_memory,
+        device,
+        non_blocking,
+        stream,
+        threads,
+    )
 
 
 class Padded(NamedTuple):
@@ -140,6 +185,9 @@ def pad(
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> Padded:
     """Joins arrays of different shapes: every dimension is padded to the largest.
@@ -158,6 +206,9 @@ def pad(
         memory_format: as for :func:`stack`.
         out: as for :func:`stack`; it gets the batch.
         pin_memory: as for :func:`stack`; the sizes stay in pageable memory.
+        device: as for :func:`stack`; the sizes are there as well.
+        non_blocking: as for :func:`stack`.
+        stream: as for :func:`stack`.
         threads: as for :func:`stack`.
 
     Returns:
@@ -189,6 +240,9 @@ def pad(
             memory_format,
             out,
             pin_memory,
+            device,
+            non_blocking,
+            stream,
             threads,
         )
     )
@@ -229,6 +283,9 @@ def jagged(
     dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> Jagged:
     """Joins arrays that differ in their first dimension, and says where each begins.
@@ -242,6 +299,9 @@ def jagged(
         dtype: as for :func:`stack`.
         out: as for :func:`stack`; it gets the values.
         pin_memory: as for :func:`stack`; the offsets stay in pageable memory.
+        device: as for :func:`stack`; the offsets are there as well.
+        non_blocking: as for :func:`stack`.
+        stream: as for :func:`stack`.
         threads: as for :func:`stack`.
 
     Returns:
@@ -258,4 +318,4 @@ def jagged(
         >>> values, offsets
         (tensor([1, 2, 3, 4]), tensor([0, 3, 4]))
     """
-    return Jagged(*_C.jagged(arrays, dtype, out, pin_memory, threads))
+    return Jagged(*_C.jagged(arrays, dtype, out, pin_memory, device, non_blocking, stream, threads))

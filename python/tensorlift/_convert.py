@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import _C
-from ._typing import Arrays, Readonly
+from ._typing import Arrays, Device, Readonly
 
 
 def from_numpy(
@@ -13,17 +13,27 @@ def from_numpy(
     /,
     *,
     dtype: torch.dtype | None = None,
+    device: Device | None = None,
     copy: bool | None = None,
     readonly: Readonly = "warn",
+    pin_memory: bool = False,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> list[torch.Tensor]:
-    """Converts a list of NumPy arrays to a list of CPU tensors.
+    """Converts a list of NumPy arrays to a list of tensors.
 
     Zero-copy wherever :func:`torch.from_numpy` shares: such a tensor has the array's memory, dtype,
     shape and strides, keeps the array alive, and sees every later write to it. Where sharing is
     impossible (negative strides, strides that are no multiple of the itemsize, foreign byte order,
     misaligned data, another `dtype`, a NumPy scalar) the elements are copied, all arrays of the
     list in one multi-threaded pass, to contiguous tensors with memory of their own.
+
+    With `device` or `pin_memory` every array is copied, and the tensors are packed: those of less
+    than 1 MiB are views of one slab, which stays as long as any of them does; larger ones have
+    memory of their own (:func:`tensorlift.staging` sets the limit). To an accelerator the slab goes
+    in few copies, through page-locked staging memory that is filled while the part before is on
+    its way.
 
     Args:
         arrays: a sequence or iterable of :class:`numpy.ndarray`, of any shapes and dtypes; a NumPy
@@ -32,11 +42,20 @@ def from_numpy(
             ``torch.int64``. A cast gives, bit for bit, what :meth:`torch.Tensor.to` gives; where
             torch's own loops differ (the payload of a NaN, a float outside an integer's range),
             one of its answers.
+        device: where the tensors are to be; None or a CPU for the host's memory. A widening cast is
+            made there, one launch for each pair of dtypes, any other while the arrays are packed.
         copy: None copies only where sharing is impossible, True always, False never (the meaning of
             NumPy 2 and of the Python array API standard).
         readonly: what to do with a read-only array that would be shared. "warn" shares it and warns
             once per call, in torch's words, "share" shares it silently, "copy" copies it, "error"
             raises. Writing to a tensor over read-only memory is undefined behaviour.
+        pin_memory: whether the tensors' memory is page-locked, for transfers of your own.
+        non_blocking: True returns as soon as everything was read: the arrays may be changed, and
+            the tensors be used on the stream at once, because that waits for them; False lets the
+            host wait until they are there. (Read-only arrays of :func:`tensorlift.empty_pinned`
+            are sent from where they are; so are writeable ones with False.)
+        stream: of `device`, on which the tensors are ready; None for the calling thread's current
+            one. Copies to the device run on the given stream itself, else on one of their own.
         threads: how many threads may copy; None for as many as torch uses
             (:func:`torch.get_num_threads`).
 
@@ -47,8 +66,10 @@ def from_numpy(
         TypeError: an item is no array, or has a dtype without a torch counterpart (object, text,
             structured, longdouble), or masked values.
         ValueError: `copy` is False and an array needs a copy, or `readonly` is "error" and an array
-            is read-only.
-        RuntimeError: torch cannot allocate the memory for a copy.
+            is read-only; torch cannot use `device`, or `stream` is one of another; no accelerator
+            to pin memory for; `pin_memory` together with `device`.
+        RuntimeError: torch cannot allocate the memory for a copy; `device` during a graph capture,
+            or in a forked child of a process that used the accelerator.
 
     After an error nothing is held and nothing has been changed.
 
@@ -60,4 +81,6 @@ def from_numpy(
         >>> shared[0, 0], flipped[0, 2]
         (tensor(9, dtype=torch.uint8), tensor(0, dtype=torch.uint8))
     """
-    return _C.from_numpy(arrays, dtype, copy, readonly, threads)
+    return _C.from_numpy(
+        arrays, dtype, device, copy, readonly, pin_memory, non_blocking, stream, threads
+    )

@@ -11,6 +11,7 @@ import torch
 
 Arrays: TypeAlias = Iterable[npt.NDArray[Any] | np.generic]
 ArraysOrTensors: TypeAlias = Iterable[npt.NDArray[Any] | np.generic | torch.Tensor]
+Device: TypeAlias = torch.device | str | int
 Number: TypeAlias = bool | int | float | complex | np.number[Any] | np.bool_
 Readonly: TypeAlias = Literal["warn", "share", "copy", "error"]
 Side: TypeAlias = Literal["right", "left"]

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from .._batch import Jagged, Padded
-from .._typing import ArraysOrTensors, Number, Side
+from .._typing import ArraysOrTensors, Device, Number, Side
 from ._convert import (
     CASTABLE,
     COMPLEX_WARNING,
     as_list,
     cast,
     check_dtype,
+    check_pin_memory,
     check_threads,
     copied,
     discards_imaginary,
@@ -26,6 +27,7 @@ from ._convert import (
     plain_array,
     plan_item,
 )
+from ._device import check_device, on_device
 
 
 def stack(
@@ -38,16 +40,20 @@ def stack(
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> torch.Tensor:
     """What :func:`tensorlift.stack` does; `threads` is ignored."""
+    target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     tensors = _read(arrays, dtype, channel_dim, threads)
     dim = _wrapped(dim, _first(tensors).dim() + 1)
     shape = stacked_shape(tensors, dim)
     result = _empty(shape, tensors, dtype, memory_format, out, pin_memory)
     for index, tensor in enumerate(tensors):
         result.select(dim, index).copy_(cast(tensor, result.dtype))
-    return _finish(result, out, tensors)
+    return on_device(_finish(result, out, tensors), target, stream)
 
 
 def cat(
@@ -60,9 +66,13 @@ def cat(
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> torch.Tensor:
     """What :func:`tensorlift.cat` does; `threads` is ignored."""
+    target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     tensors = _read(arrays, dtype, channel_dim, threads, pass_over=True)
     shape, dim = joined_shape(tensors, dim, pass_over=True)
     result = _empty(shape, tensors, dtype, memory_format, out, pin_memory)
@@ -72,7 +82,7 @@ def cat(
             continue
         result.narrow(dim, begin, tensor.shape[dim]).copy_(cast(tensor, result.dtype))
         begin += tensor.shape[dim]
-    return _finish(result, out, tensors)
+    return on_device(_finish(result, out, tensors), target, stream)
 
 
 def pad(
@@ -87,9 +97,13 @@ def pad(
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> Padded:
     """What :func:`tensorlift.pad` does; `threads` is ignored."""
+    target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     if not isinstance(side, str):
         raise TypeError(f'side: expected "right" or "left", got {side!r}.')
     if side not in ("right", "left"):
@@ -106,7 +120,9 @@ def pad(
             place = place.narrow(dim, slot.shape[dim] - size if side == "left" else 0, size)
         place.copy_(cast(tensor, result.dtype))
     sizes = torch.tensor([list(tensor.shape) for tensor in tensors], dtype=torch.int64)
-    return Padded(_finish(result, out, tensors), sizes.reshape(len(tensors), -1))
+    sizes = sizes.reshape(len(tensors), -1)
+    batch = _finish(result, out, tensors)
+    return Padded(on_device(batch, target, stream), on_device(sizes, target, stream))
 
 
 def jagged(
@@ -116,9 +132,13 @@ def jagged(
     dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> Jagged:
     """What :func:`tensorlift.jagged` does; `threads` is ignored."""
+    target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     tensors = _read(arrays, dtype, None, threads)
     shape, _ = joined_shape(tensors, 0, pass_over=False)
     result = _empty(shape, tensors, dtype, None, out, pin_memory)
@@ -126,7 +146,10 @@ def jagged(
     for tensor in tensors:
         result[offsets[-1] : offsets[-1] + len(tensor)].copy_(cast(tensor, result.dtype))
         offsets.append(offsets[-1] + len(tensor))
-    return Jagged(_finish(result, out, tensors), torch.tensor(offsets))
+    values = _finish(result, out, tensors)
+    return Jagged(
+        on_device(values, target, stream), on_device(torch.tensor(offsets), target, stream)
+    )
 
 
 def _padding(value: Any, dtype: torch.dtype) -> torch.Tensor:
@@ -284,8 +307,7 @@ def _empty(
 ) -> torch.Tensor:
     """Where the result is built; `out` itself is written to at the very end."""
     result_dtype = promoted_dtype(tensors) if dtype is None else dtype
-    if pin_memory and not torch.accelerator.is_available():
-        raise ValueError("pin_memory: expected an accelerator to pin memory for, got none.")
+    check_pin_memory(pin_memory)
     if out is not None:
         _check_out(out, shape, result_dtype)
         if pin_memory or memory_format not in (None, torch.contiguous_format):

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from .._explanation import Entry
-from .._typing import Arrays, ArraysOrTensors, Readonly
+from .._typing import Arrays, ArraysOrTensors, Device, Readonly
+from ._device import check_device, on_device
 
 # (kind, itemsize) of NumPy's dtypes; not its type numbers, which depend on the platform.
 _TWINS = {
@@ -58,13 +59,23 @@ def from_numpy(
     /,
     *,
     dtype: torch.dtype | None = None,
+    device: Device | None = None,
     copy: bool | None = None,
     readonly: Readonly = "warn",
+    pin_memory: bool = False,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
     threads: int | None = None,
 ) -> list[torch.Tensor]:
     """What :func:`tensorlift.from_numpy` does, one array after another; `threads` is ignored."""
+    target = check_device(device, non_blocking, stream, pin_memory=pin_memory)
     check_options(dtype, copy, readonly)
     check_threads(threads)
+    if target is not None or pin_memory:
+        if copy is False:
+            raise ValueError("copy: expected None or True with device= or pin_memory=, got False.")
+        check_pin_memory(pin_memory)
+        readonly = "share"  # it is only read
     tensors = []
     warn_readonly = warn_complex = False
     for index, item in enumerate(as_list(arrays)):
@@ -78,7 +89,10 @@ def from_numpy(
         elif dtype is not None and dtype != tensor.dtype:
             warn_complex |= discards_imaginary(tensor.dtype, dtype)
             tensor = cast(tensor, dtype)
-        tensors.append(tensor)
+        if target is not None or pin_memory:
+            tensor = tensor.contiguous()
+        tensor = tensor.pin_memory() if pin_memory else tensor
+        tensors.append(on_device(tensor, target, stream))
     if warn_readonly:
         warnings.warn(_READONLY_WARNING, UserWarning, stacklevel=2)
     if warn_complex:
@@ -110,6 +124,11 @@ def check_options(dtype: object, copy: object, readonly: object) -> None:
 def check_dtype(dtype: object) -> None:
     if dtype is not None and (not isinstance(dtype, torch.dtype) or dtype not in CASTABLE):
         raise TypeError(f"dtype: expected a torch.dtype of plain numbers or None, got {dtype!r}.")
+
+
+def check_pin_memory(pin_memory: bool) -> None:
+    if pin_memory and not torch.accelerator.is_available():
+        raise ValueError("pin_memory: expected an accelerator to pin memory for, got none.")
 
 
 def check_threads(threads: object) -> None:

@@ -1,13 +1,15 @@
-// BatchReader: the items of a batch, held fast and read into Sources.
+// SourceReader: the caller's items, held fast and read into Sources.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "array_view.h"
-#include "batch.h"
 #include "items.h"
 #include "plan.h"
 #include "python_api.h"
@@ -15,12 +17,19 @@
 
 namespace tensorlift {
 
+struct ReadOptions {
+  std::optional<c10::ScalarType> dtype;     // that they are converted to
+  std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
+  bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
+  bool takes_tensors = true;                // tensors may stand among the arrays
+};
+
 // GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless
 // somebody resizes it behind its owner's back (Storage.resize_(), ndarray.resize(refcheck=False)).
-class BatchReader {
+class SourceReader {
  public:
   // Holds the items; throws TypeError where `arrays` is no list of any kind.
-  BatchReader(py::handle arrays, const BatchOptions& options);
+  SourceReader(py::handle arrays, const ReadOptions& options);
 
   // Reads every item. Throws TypeError, ValueError or IndexError that names the array.
   void read_all();
@@ -31,11 +40,14 @@ class BatchReader {
   [[nodiscard]] const Items& items() const { return items_; }
   [[nodiscard]] const Sources& sources() const { return sources_; }
 
+  // What was read, which is true as long as this lives.
+  [[nodiscard]] Sources take_sources() { return std::move(sources_); }
+
  private:
   ArrayView view_of(std::size_t index);
 
   Items items_;
-  const BatchOptions& options_;
+  const ReadOptions options_;
   const ConvertOptions convert_;
   Sources sources_;
   std::vector<py::object> scalars_;     // arrays that inspect() made

@@ -1,4 +1,4 @@
-#include "batch_reader.h"
+#include "source_reader.h"
 
 #include <torch/csrc/autograd/python_variable.h>
 
@@ -39,14 +39,14 @@ void move_channels(std::size_t index, std::int64_t dim, ArrayView& view, std::in
 
 }  // namespace
 
-BatchReader::BatchReader(py::handle arrays, const BatchOptions& options)
+SourceReader::SourceReader(py::handle arrays, const ReadOptions& options)
     : items_(arrays),
       options_(options),
       convert_{options.dtype, CopyPolicy::kAlways, ReadonlyPolicy::kShare} {
   sources_.reserve(items_.size());
 }
 
-void BatchReader::read_all() {
+void SourceReader::read_all() {
   const bool as_they_are = !options_.channel_dim;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     items_.prefetch(i + kPrefetchDistance);
@@ -58,7 +58,7 @@ void BatchReader::read_all() {
   }
 }
 
-Plan BatchReader::read(std::size_t index) {
+Plan SourceReader::read(std::size_t index) {
   ArrayView view = view_of(index);
   Plan plan;
   plan_array(view, convert_, plan);
@@ -67,17 +67,16 @@ Plan BatchReader::read(std::size_t index) {
   }
   std::int64_t shape[kMaxDims];
   std::int64_t strides[kMaxDims];
-  const bool is_passed_over =
-      options_.layout.operation == Operation::kCat && view.ndim == 1 && view.shape[0] == 0;
+  const bool is_passed_over = options_.passes_over_empty && view.ndim == 1 && view.shape[0] == 0;
   if (options_.channel_dim && !is_passed_over)
     move_channels(index, *options_.channel_dim, view, shape, strides);
   sources_.add(view, plan.numel);
   return plan;
 }
 
-ArrayView BatchReader::view_of(std::size_t index) {
+ArrayView SourceReader::view_of(std::size_t index) {
   PyObject* item = items_[index];
-  if (THPVariable_Check(item)) {
+  if (options_.takes_tensors && THPVariable_Check(item)) {
     at::Tensor tensor = THPVariable_Unpack(item);
     const ArrayView view = view_of_tensor(index, Py_TYPE(item)->tp_name, tensor, tensor_strides_);
     storages_.push_back(tensor.storage());

@@ -1,0 +1,25 @@
+// A batch that is gathered into staging memory and sent. Without the GIL; knows nothing of Python.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/MemoryFormat.h>
+
+#include <optional>
+
+#include "layout.h"
+#include "padding.h"
+#include "sources.h"
+#include "transfer.h"
+
+namespace tensorlift {
+
+// The batch on the device. Throws ValueError as make_output() does, c10::Error: no memory.
+[[nodiscard]] at::Tensor send_batch(const Sources& sources, const Layout& layout,
+                                    const Padding& padding, c10::ScalarType dtype,
+                                    c10::MemoryFormat memory_format, const TransferOptions& device,
+                                    std::optional<int> threads);
+
+// A contiguous tensor of the host, on the device.
+[[nodiscard]] at::Tensor send_tensor(const at::Tensor& tensor, const TransferOptions& device);
+
+}  // namespace tensorlift

@@ -1,0 +1,30 @@
+// Device options: the arguments device, non_blocking and stream, checked.
+#pragma once
+
+#include <optional>
+
+#include "python_api.h"
+#include "transfer.h"
+
+namespace tensorlift {
+
+struct DeviceOptions {
+  TransferOptions transfer;
+  bool is_plain;  // has not what a transfer of ours needs: Tensor.to() alone
+};
+
+// None for the host's memory (device=None or a CPU). Makes torch ready to use the device, and
+// refuses where it cannot be: throws TypeError, ValueError or RuntimeError that names the option.
+// GIL held.
+[[nodiscard]] std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_blocking,
+                                                        py::handle stream);
+
+// Changes the settings of staging memory; None leaves one as it is, threads=0 takes its limit away.
+// Throws TypeError or ValueError, and then nothing is changed. GIL held.
+void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads,
+                   py::handle own_storage_bytes);
+
+// Tensor.to() for a device that is_plain. Waits: the sources may be changed afterwards. GIL held.
+[[nodiscard]] at::Tensor to_plain_device(const at::Tensor& tensor, const DeviceOptions& options);
+
+}  // namespace tensorlift

@@ -1,0 +1,179 @@
+#include "from_numpy_packed.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "build.h"
+#include "conduct.h"
+#include "faults.h"
+#include "gather.h"
+#include "gc_pause.h"
+#include "hidden_list.h"
+#include "pinned.h"
+#include "pinned_array.h"
+#include "slabs.h"
+#include "source_reader.h"
+#include "staging.h"
+#include "wire.h"
+
+namespace tensorlift {
+namespace {
+
+void warn_if_discarding(const Sources& sources, std::optional<c10::ScalarType> dtype) {
+  const auto forms = sources.forms();
+  const bool discards = dtype && std::any_of(forms.begin(), forms.end(), [&](const auto& form) {
+                          return discards_imaginary(form.element.twin, *dtype);
+                        });
+  if (discards) warn_discarded_imaginary();
+}
+
+// The tensors, over the memory of their slabs.
+py::list build_all(const Sources& sources, const Slabs& slabs,
+                   const std::vector<at::Tensor>& memory) {
+  HiddenList tensors(sources.size());
+  ImplArena arena(sources.size());
+  const GcPause gc_pause;
+  slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                              std::size_t index, std::size_t slab, std::size_t offset) {
+    const std::size_t result_offset =
+        offset / c10::elementSize(place.packed) * c10::elementSize(place.dtype);
+    const c10::IntArrayRef shape(sources.shape(form), static_cast<std::size_t>(form.ndim));
+    tensors.set(index, build_view(arena, memory[slab], place.dtype, result_offset, shape));
+  });
+  return std::move(tensors).reveal();
+}
+
+// Adds jobs for arrays that come form by form.
+class JobAdder {
+ public:
+  JobAdder(const Sources& sources, GatherJobs& jobs) : sources_(sources), jobs_(jobs) {}
+
+  void add(const Sources::Form& form, std::size_t index, c10::ScalarType dtype, char* slot) {
+    if (form.numel == 0) return;
+    if (last_ == &form) return jobs_.repeat(sources_.data(index), slot);
+    jobs_.add(sources_.view(form, index), form.numel, dtype, slot);
+    last_ = &form;
+  }
+
+ private:
+  const Sources& sources_;
+  GatherJobs& jobs_;
+  const Sources::Form* last_ = nullptr;
+};
+
+std::vector<at::Tensor> fill_pinned(const Sources& sources, const Slabs& slabs,
+                                    std::optional<int> threads) {
+  std::vector<at::Tensor> memory;
+  for (const Slab& slab : slabs.slabs) {
+    memory.push_back(make_pinned({static_cast<std::int64_t>(slab.nbytes)}, c10::kByte));
+  }
+  GatherJobs jobs;
+  jobs.clear_gaps();
+  JobAdder adder(sources, jobs);
+  slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                                       std::size_t index, std::size_t slab, std::size_t offset) {
+    auto* first = static_cast<char*>(memory[slab].mutable_data_ptr());
+    adder.add(form, index, place.packed, first + offset);
+  });
+  without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
+  return memory;
+}
+
+// The array's elements, if they can be sent from where they are: in pinned memory, as they have to
+// arrive, and nobody changes them before they are sent.
+std::optional<PinnedSource> pinned_source(const SourceReader& reader, const Sources& sources,
+                                          const Sources::Form& form, const Slabs::Place& place,
+                                          std::size_t index, const TransferOptions& device) {
+  const ArrayView view = sources.view(form, index);
+  const auto itemsize = static_cast<std::int64_t>(view.element.itemsize);
+  const bool is_as_sent = form.element.twin == place.packed && !form.swapped &&
+                          is_contiguous(view.ndim, view.shape, view.strides, itemsize);
+  if (!is_as_sent) return std::nullopt;
+  const auto nbytes = static_cast<std::size_t>(form.numel * itemsize);
+  const std::optional<PinnedBlock> block = find_pinned(view.data, nbytes);
+  if (!block || block->type != device.device.type()) return std::nullopt;
+  const bool stays = !device.non_blocking || is_immutable(reader.items()[index]);
+  if (!stays && !is_seeded(Fault::kPinnedThoughWritten)) return std::nullopt;
+  return PinnedSource{view.data, nbytes, block->data, block->context, 0};
+}
+
+// What is sent from where it is, with its slab as the section.
+std::vector<PinnedSource> pinned_sources(const SourceReader& reader, const Sources& sources,
+                                         const Slabs& slabs, const TransferOptions& device) {
+  std::vector<PinnedSource> pinned;
+  if (!has_pinned_blocks()) return pinned;
+  slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                              std::size_t index, std::size_t slab, std::size_t) {
+    if (!slabs.slabs[slab].is_own) return;
+    auto source = pinned_source(reader, sources, form, place, index, device);
+    if (!source) return;
+    source->section = slab;
+    pinned.push_back(*source);
+  });
+  return pinned;
+}
+
+// A section for each slab; those that are sent from where they are stand behind the wire's end.
+std::vector<Section> sections_of(const Slabs& slabs, const std::vector<PinnedSource>& pinned,
+                                 Wire& wire) {
+  constexpr std::size_t kNotOnTheWire = std::numeric_limits<std::size_t>::max() / 2;
+  std::vector<Section> sections;
+  for (const Slab& slab : slabs.slabs) {
+    sections.push_back({0, slab.nbytes, slab.packed, slab.dtype, slab.is_own, {}, {}});
+  }
+  for (const PinnedSource& source : pinned) sections[source.section].wire_begin = kNotOnTheWire;
+  for (Section& section : sections) {
+    if (section.wire_begin == kNotOnTheWire) continue;
+    section.wire_begin = wire.nbytes;
+    wire.nbytes += section.nbytes;
+  }
+  return sections;
+}
+
+std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sources& sources,
+                                 const Slabs& slabs, const TransferOptions& device,
+                                 std::optional<int> threads) {
+  const std::vector<PinnedSource> pinned = pinned_sources(*reader, sources, slabs, device);
+  Wire wire;
+  std::vector<Section> sections = sections_of(slabs, pinned, wire);
+  wire.jobs.clear_gaps();
+  JobAdder adder(sources, wire.jobs);
+  slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                                       std::size_t index, std::size_t slab, std::size_t offset) {
+    const std::size_t begin = sections[slab].wire_begin;
+    if (begin < wire.nbytes) adder.add(form, index, place.packed, Wire::at(begin + offset));
+  });
+  if (is_seeded(Fault::kItemsDropped)) reader.reset();
+  {
+    std::optional<GilRelease> release;
+    if (!is_seeded(Fault::kGilHeld)) release.emplace();
+    send(wire, sections, pinned, device, threads);
+  }
+  std::vector<at::Tensor> memory;
+  for (Section& section : sections) memory.push_back(std::move(section.result));
+  return memory;
+}
+
+}  // namespace
+
+py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
+                           const std::optional<TransferOptions>& device,
+                           std::optional<int> threads) {
+  ReadOptions read_options{options.dtype, std::nullopt};
+  read_options.takes_tensors = false;
+  auto reader = std::make_unique<SourceReader>(arrays, read_options);
+  reader->read_all();
+  const Sources sources = reader->take_sources();
+  if (sources.size() == 0) return py::list();
+  warn_if_discarding(sources, options.dtype);
+  const Slabs slabs = plan_slabs(sources, options.dtype, /*casts_later=*/device.has_value(),
+                                 staging_settings().own_storage_bytes);
+  return build_all(sources, slabs,
+                   device ? send_all(std::move(reader), sources, slabs, *device, threads)
+                          : fill_pinned(sources, slabs, threads));
+}
+
+}  // namespace tensorlift

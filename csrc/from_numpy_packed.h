@@ -1,0 +1,18 @@
+// from_numpy to memory that is packed: pinned, or on a device.
+#pragma once
+
+#include <optional>
+
+#include "device_options.h"
+#include "plan.h"
+#include "python_api.h"
+
+namespace tensorlift {
+
+// One tensor per array, on the device, or in pinned memory where there is none. GIL held; let go of
+// while elements are copied and sent.
+[[nodiscard]] py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
+                                         const std::optional<TransferOptions>& device,
+                                         std::optional<int> threads);
+
+}  // namespace tensorlift

@@ -1,0 +1,67 @@
+// Transfer: bytes from pinned buffers to memory on a device, on a stream of their own, in order
+// with the caller's stream. Knows of no arrays and no Python.
+//
+// Device-generic: c10's guards, events and host allocators, so that one build serves every backend
+// that has them, and needs no header of any. The rules that it keeps:
+//   - device memory comes from the pool of the copy stream, and a failed transfer returns it there:
+//     it is not used again before what was enqueued has run, and nothing has to be undone;
+//   - the caller's stream waits for the copies, and the allocator is told that it uses the memory;
+//   - a buffer's event is recorded after its copies, on their stream.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/ScalarType.h>
+#include <c10/core/Stream.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "plain_dispatch.h"
+#include "wire.h"
+
+namespace tensorlift {
+
+struct TransferOptions {
+  c10::Device device;                 // with an index
+  std::optional<c10::Stream> stream;  // results are ready on it; none: on the current one
+  bool non_blocking = true;           // false: the host waits until they are there
+};
+
+// A part of the wire and where it goes: memory of its own on the device.
+struct Section {
+  std::size_t wire_begin;      // bytes
+  std::size_t nbytes;          // on the wire
+  c10::ScalarType wire_dtype;  // what is sent
+  c10::ScalarType dtype;       // what it becomes, on the device; kByte, kByte: all kinds of numbers
+  bool is_own = false;         // of a single tensor
+  at::Tensor sent;             // bytes; set by send()
+  at::Tensor result;           // bytes; set by send(); the same where there is no cast
+};
+
+// Elements that are sent from where they lie, in pinned memory.
+struct PinnedSource {
+  const void* data;
+  std::size_t nbytes;
+  const void* block;  // what the memory's allocator knows it by
+  void* context;
+  std::size_t section;
+};
+
+// Has this kind of device what a transfer needs?
+[[nodiscard]] bool can_transfer_to(c10::DeviceType type);
+
+// Is work for the device recorded for a later replay at the moment? (torch 2.13 and newer; false on
+// older ones.)
+[[nodiscard]] bool is_capturing(const TransferOptions& options);
+
+// Writes the wire through pinned buffers, sends it, and casts what arrives; fills in `sent` and
+// `result` of all sections. The wire's sources may be changed afterwards; those of `pinned` not
+// before the copies have run. Throws c10::Error. Without the GIL.
+void send(const Wire& wire, std::vector<Section>& sections, const std::vector<PinnedSource>& pinned,
+          const TransferOptions& options, std::optional<int> threads);
+
+}  // namespace tensorlift
