@@ -49,7 +49,8 @@ void set_cuts(Wire& wire, const Layout& layout, c10::IntArrayRef strides, bool i
 
 at::Tensor send_alone(const Wire& wire, c10::ScalarType from, c10::ScalarType to,
                       const TransferOptions& device, std::optional<int> threads) {
-  std::vector<Section> sections{{0, wire.nbytes, from, to, /*is_own=*/true, {}, {}}};
+  std::vector<Section> sections{
+      {0, wire.nbytes, from, to, /*is_own=*/true, /*is_on_wire=*/true, {}, {}}};
   send(wire, sections, {}, device, threads);
   return sections[0].result;
 }

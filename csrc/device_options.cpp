@@ -1,6 +1,7 @@
 #include "device_options.h"
 
 #include <torch/csrc/Device.h>
+#include <torch/csrc/Exceptions.h>
 #include <torch/csrc/Stream.h>
 #include <torch/csrc/utils/device_lazy_init.h>
 #include <torch/version.h>
@@ -56,8 +57,10 @@ void make_ready(c10::Device device) {
     const auto count = c10::impl::VirtualGuardImpl(device.type()).deviceCount();
     if (device.index() < count && count > 0) return;
     why = "it has " + std::to_string(count);
-  } catch (const py::error_already_set& error) {
-    if (!error.matches(PyExc_Exception)) throw;  // KeyboardInterrupt
+  } catch (python_error& raised) {  // by torch's Python half
+    raised.restore();
+    const py::error_already_set error;
+    if (!error.matches(PyExc_Exception)) throw error;  // KeyboardInterrupt
     why = first_line(error);
   } catch (const c10::Error& error) {
     why = error.what_without_backtrace();

@@ -1,7 +1,6 @@
 #include "from_numpy_packed.h"
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -116,19 +115,17 @@ std::vector<PinnedSource> pinned_sources(const SourceReader& reader, const Sourc
   return pinned;
 }
 
-// A section for each slab; those that are sent from where they are stand behind the wire's end.
+// A section for each slab. Those that are sent from where they are take no place on the wire.
 std::vector<Section> sections_of(const Slabs& slabs, const std::vector<PinnedSource>& pinned,
                                  Wire& wire) {
-  constexpr std::size_t kNotOnTheWire = std::numeric_limits<std::size_t>::max() / 2;
   std::vector<Section> sections;
   for (const Slab& slab : slabs.slabs) {
-    sections.push_back({0, slab.nbytes, slab.packed, slab.dtype, slab.is_own, {}, {}});
+    sections.push_back({0, slab.nbytes, slab.packed, slab.dtype, slab.is_own, true, {}, {}});
   }
-  for (const PinnedSource& source : pinned) sections[source.section].wire_begin = kNotOnTheWire;
+  for (const PinnedSource& source : pinned) sections[source.section].is_on_wire = false;
   for (Section& section : sections) {
-    if (section.wire_begin == kNotOnTheWire) continue;
     section.wire_begin = wire.nbytes;
-    wire.nbytes += section.nbytes;
+    if (section.is_on_wire) wire.nbytes += section.nbytes;
   }
   return sections;
 }
@@ -143,8 +140,8 @@ std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sou
   JobAdder adder(sources, wire.jobs);
   slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                                        std::size_t index, std::size_t slab, std::size_t offset) {
-    const std::size_t begin = sections[slab].wire_begin;
-    if (begin < wire.nbytes) adder.add(form, index, place.packed, Wire::at(begin + offset));
+    if (!sections[slab].is_on_wire) return;
+    adder.add(form, index, place.packed, Wire::at(sections[slab].wire_begin + offset));
   });
   if (is_seeded(Fault::kItemsDropped)) reader.reset();
   {

@@ -93,14 +93,14 @@ class Planner {
     const Pair pair = is_later ? Pair(packed, dtype) : Pair(c10::kByte, c10::kByte);
     if (result_bytes >= own_from_) {
       plan_.places.push_back({own_.size(), 0, 0, packed, dtype});
-      own_.insert(own_.end(), count, Slab{pair.first, pair.second, true, aligned(nbytes), 0});
+      own_.insert(own_.end(), count, Slab{pair.first, pair.second, true, aligned(nbytes)});
       is_own_.push_back(true);
       return;
     }
     auto slab = std::find_if(shared_.begin(), shared_.end(),
                              [&pair](const Slab& s) { return Pair(s.packed, s.dtype) == pair; });
     if (slab == shared_.end()) {
-      slab = shared_.insert(shared_.end(), {pair.first, pair.second, false, 0, 0});
+      slab = shared_.insert(shared_.end(), {pair.first, pair.second, false, 0});
     }
     const std::size_t step = aligned(nbytes);
     plan_.places.push_back(
@@ -115,10 +115,8 @@ class Planner {
     }
     plan_.slabs = std::move(shared_);
     plan_.slabs.insert(plan_.slabs.end(), own_.begin(), own_.end());
-    for (Slab& slab : plan_.slabs) {
-      slab.begin = plan_.nbytes;
-      plan_.nbytes = sum_of(plan_.nbytes, slab.nbytes);
-    }
+    std::size_t nbytes = 0;
+    for (const Slab& slab : plan_.slabs) nbytes = sum_of(nbytes, slab.nbytes);  // they all fit
   }
 
   const std::optional<c10::ScalarType> dtype_;

@@ -35,7 +35,6 @@ struct Slabs {
 
   std::vector<Slab> slabs;    // those for many first
   std::vector<Place> places;  // for each form of the sources
-  std::size_t nbytes = 0;     // of all slabs
 
   // Calls function(form, place, index, slab, offset in bytes as packed) for every array, slab by
   // slab.

@@ -47,6 +47,7 @@ class Transfer {
     while (next_ < sections.size() && section_end(sections[next_]) <= begin) ++next_;
     for (std::size_t s = next_; s < sections.size() && sections[s].wire_begin < end; ++s) {
       const Section& section = sections[s];
+      if (!section.is_on_wire) continue;
       const std::size_t first = std::max(begin, section.wire_begin);
       const std::size_t last = std::min(end, section_end(section));
       const bool at_zero = section.is_own && is_seeded(Fault::kOwnMemoryAtZero);
@@ -93,7 +94,7 @@ class Transfer {
 
  private:
   static std::size_t section_end(const Section& section) {
-    return section.wire_begin + section.nbytes;
+    return section.wire_begin + (section.is_on_wire ? section.nbytes : 0);
   }
 
   at::Tensor bytes_on_device(std::size_t nbytes) const {

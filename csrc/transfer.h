@@ -38,6 +38,7 @@ struct Section {
   c10::ScalarType wire_dtype;  // what is sent
   c10::ScalarType dtype;       // what it becomes, on the device; kByte, kByte: all kinds of numbers
   bool is_own = false;         // of a single tensor
+  bool is_on_wire = true;      // else it gets its elements from a PinnedSource
   at::Tensor sent;             // bytes; set by send()
   at::Tensor result;           // bytes; set by send(); the same where there is no cast
 };

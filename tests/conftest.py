@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,9 @@ import torch
 
 import tensorlift
 from tensorlift import reference
+
+# They need a process of their own: see test_on_device.py.
+collect_ignore = [] if os.environ.get("TENSORLIFT_TEST_DEVICE") else ["device"]
 
 # ml_dtypes' types with a twin in torch, as far as the installed version has them.
 ML_DTYPES_TWINS = [

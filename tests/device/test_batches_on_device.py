@@ -1,0 +1,166 @@
+"""stack, cat, pad and jagged on a device give what they give on the host, however it is cut."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from device_fixtures import NAME, fake, fresh, small_ring  # noqa: F401
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_batch_parity import OPTIONS, lists
+
+import tensorlift
+from conftest import same_bits
+
+
+def parts(result) -> list[torch.Tensor]:
+    return [result] if isinstance(result, torch.Tensor) else list(result)
+
+
+def check_like_host(operation: str, arrays: list, **options) -> None:
+    function = getattr(tensorlift, operation)
+    expected = parts(function(arrays, **options))
+    results = parts(function(arrays, device=NAME, **options))
+    for result, value in zip(results, expected, strict=True):
+        assert result.device == torch.device(NAME, 0)
+        assert result.dtype == value.dtype
+        assert result.shape == value.shape
+        if value.numel() > 0:
+            assert result.stride() == value.stride()
+        assert same_bits(result.cpu(), value)
+
+
+def images(count: int, *shape: int, dtype=np.uint8) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, size=shape).astype(dtype) for _ in range(count)]
+
+
+@pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.float16, torch.int64])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dim": 1},
+        {"dim": -1},
+        {"channel_dim": -1},
+        {"channel_dim": -1, "memory_format": torch.channels_last},
+        {"memory_format": torch.channels_last},
+        {"dim": 2, "memory_format": torch.channels_last},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(40, 30, 3), (3, 5, 7), (128, 64, 4)])
+def test_stack(shape, options, dtype):
+    check_like_host("stack", images(11, *shape), dtype=dtype, **options)
+
+
+@pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+def test_cat(dim, dtype):
+    shapes = [[40, 30, 5] for _ in range(13)]
+    for i, shape in enumerate(shapes):
+        shape[dim] = i
+    check_like_host("cat", [images(1, *shape)[0] for shape in shapes], dim=dim, dtype=dtype)
+
+
+@pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("value", [0, 7])
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(n,) for n in range(1, 500, 7)],
+        [(n, 40 - n) for n in range(40)],
+        [(200, n, 3) for n in range(1, 60, 20)],  # slots larger than a buffer
+        [(3, 4)] * 5,
+    ],
+    ids=["1-D", "2-D", "large", "equal"],
+)
+def test_pad(shapes, dtype, value, side):
+    arrays = [images(1, *shape)[0] for shape in shapes]
+    check_like_host("pad", arrays, value=value, side=side, dtype=dtype)
+
+
+@pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+def test_jagged(dtype):
+    arrays = [images(1, n, 7)[0] for n in range(1, 300, 3)]
+    check_like_host("jagged", arrays, dtype=dtype)
+    result = tensorlift.jagged(arrays, device=NAME)
+    assert all(
+        np.array_equal(t.cpu().numpy(), a) for t, a in zip(result.unbind(), arrays, strict=True)
+    )
+
+
+@pytest.mark.parametrize("operation", ["stack", "cat", "pad", "jagged"])
+def test_empty_batches(operation):
+    check_like_host(operation, [np.zeros((0, 3)), np.zeros((0, 3))])
+
+
+@pytest.mark.parametrize("operation", ["stack", "cat", "pad", "jagged"])
+def test_foreign_byte_order_and_tensors(operation):
+    big = np.arange(6, dtype=">i4").reshape(2, 3)
+    check_like_host(operation, [big, torch.ones(2, 3, dtype=torch.int32), big[::-1]])
+
+
+def test_equal_dtypes_are_cast_on_the_device(fake):
+    arrays = images(64, 64, 64, 3)
+    fake.reset_stats()
+    result = tensorlift.stack(arrays, device=NAME, dtype=torch.float32)
+    stats = fake.stats()
+    assert stats["d2d_cast"] == 1
+    assert stats["h2d_bytes"] == sum(a.nbytes for a in arrays)
+    assert torch.equal(result.cpu(), tensorlift.stack(arrays, dtype=torch.float32))
+
+
+def test_padding_that_the_sources_do_not_have_is_not_cast_on_the_device(fake):
+    arrays = [np.full(n, 3, np.uint8) for n in range(1000, 1100)]
+    fake.reset_stats()
+    batch, sizes = tensorlift.pad(arrays, device=NAME, dtype=torch.float32, value=-0.5)
+    assert fake.stats().get("d2d_cast", 0) == 0
+    assert batch.cpu().min() == -0.5
+    assert sizes.cpu().flatten().tolist() == list(range(1000, 1100))
+
+
+def test_sources_may_be_changed_after_the_call():
+    arrays = images(10, 30, 30, dtype=np.float32)
+    expected = tensorlift.stack(arrays)
+    result = tensorlift.stack(arrays, device=NAME)
+    for a in arrays:
+        a[...] = 0
+    assert torch.equal(result.cpu(), expected)
+
+
+def outcome(function, arrays, options):
+    try:
+        return parts(function(arrays, **options))
+    except (TypeError, ValueError, IndexError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("operation", sorted(OPTIONS))
+def test_whatever_hypothesis_makes_up(operation):
+    tensorlift.staging(chunk_bytes=4096, buffers=2)
+    function = getattr(tensorlift, operation)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(arrays=lists(), options=st.fixed_dictionaries({}, optional=OPTIONS[operation]))
+    def check(arrays, options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = outcome(function, arrays, options)
+            result = outcome(function, arrays, {**options, "device": NAME})
+        if isinstance(expected, str):
+            assert result == expected
+            return
+        assert not isinstance(result, str), result
+        for a, b in zip(result, expected, strict=True):
+            assert same_bits(a.cpu(), b)
+
+    check()

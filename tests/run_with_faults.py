@@ -1,0 +1,109 @@
+"""Runs tests/device once for each seeded fault (csrc/faults.h): python run_with_faults.py LIBRARY JSON.
+
+LIBRARY is a build with TENSORLIFT_FAULTS=1, which takes the place of the installed one. What is
+written to JSON: for each fault the first test that noticed it, or null. The fault "none" must be
+null.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+SECONDS_PER_FAULT = 60
+
+
+class FaultyBuild:
+    """Finds tensorlift._C where the build with faults is."""
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        if name != "tensorlift._C":
+            return None
+        loader = ExtensionFileLoader(name, self.library)
+        return importlib.util.spec_from_file_location(name, self.library, loader=loader)
+
+
+def run_tests(fault: str, output: Path) -> None:
+    """In a child process that never returns."""
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ["TENSORLIFT_TEST_FAULT"] = fault
+    import pytest
+
+    # Those that do not test the transfer itself take most of the time.
+    code = pytest.main(
+        [
+            "-x",
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            "--deselect",
+            "none",
+            "-k",
+            "not hypothesis and not fake_accelerator",
+            str(TESTS / "device"),
+        ]
+    )
+    sys.stdout.flush()
+    os._exit(int(code))
+
+
+def noticed_by(fault: str) -> str | None:
+    """The test that fails under the fault, "hangs" or "crashes"; None if all pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "output")
+        pid = os.fork()
+        if pid == 0:
+            run_tests(fault, output)
+        deadline = time.monotonic() + SECONDS_PER_FAULT
+        while True:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                break
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return "hangs"
+            time.sleep(0.02)
+        text = output.read_text(errors="replace")
+    if os.waitstatus_to_exitcode(status) == 0:
+        return None
+    failed = re.search(r"^FAILED \S*?(\w+\.py::\S+)", text, re.MULTILINE)
+    if failed is None and fault == "none":
+        print(text)
+    return failed.group(1) if failed else "crashes"
+
+
+def main() -> None:
+    library, results = sys.argv[1:]
+    sys.meta_path.insert(0, FaultyBuild(library))
+    os.environ["TENSORLIFT_TEST_DEVICE"] = "fake"
+    sys.path[:0] = [str(TESTS), str(TESTS / "device")]
+    import fake_accelerator
+
+    from tensorlift import _C
+
+    fake_accelerator.load()  # nothing is used yet, so the children may
+    found = {}
+    for fault in _C.faults:
+        found[fault] = noticed_by(fault)
+        print(f"{fault:24} {found[fault] or 'not noticed'}", flush=True)
+        Path(results).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
