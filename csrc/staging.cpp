@@ -49,7 +49,6 @@ class StagingRing {
       return {*this, std::make_unique<StagingBuffer>(device_, nbytes, false).release()};
     }
     StagingLease lease(*this, take(settings));
-    pass_gate();
     if (!is_seeded(Fault::kBufferNotAwaited)) lease.buffer_->await();
     return lease;
   }

@@ -129,6 +129,7 @@ void send_window(Transfer& transfer, const Wire& wire, std::size_t begin, std::s
                  const std::vector<Section>& sections, c10::Device device,
                  std::optional<int> threads) {
   StagingLease buffer = lease_staging(device, end - begin);
+  pass_gate();
   const auto copy = [&] {
     if (is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(transfer.copies());
     std::exception_ptr failure;

@@ -15,8 +15,10 @@ import torch
 import tensorlift
 from tensorlift import reference
 
-# They need a process of their own: see test_on_device.py.
-collect_ignore = [] if os.environ.get("TENSORLIFT_TEST_DEVICE") else ["device"]
+# The tests of a device need a process of their own: see test_on_device.py.
+_ON_DEVICE = bool(os.environ.get("TENSORLIFT_TEST_DEVICE"))
+collect_ignore = [] if _ON_DEVICE else ["device"]
+pytest_plugins = ["device_fixtures"] if _ON_DEVICE else []
 
 # ml_dtypes' types with a twin in torch, as far as the installed version has them.
 ML_DTYPES_TWINS = [
@@ -27,6 +29,15 @@ ML_DTYPES_TWINS = [
     )
     if hasattr(ml_dtypes, name)
 ]
+
+
+# What test_on_device.py found out about the seeded faults of csrc/faults.h.
+FAULT_SUMMARY = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config):
+    if summary := config.stash.get(FAULT_SUMMARY, None):
+        terminalreporter.write_line(f"transfer to a device: {summary}")
 
 
 @pytest.fixture(params=["native", "reference"])

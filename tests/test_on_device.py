@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from conftest import FAULT_SUMMARY
+
 ROOT = Path(__file__).parent.parent
-FAULTS_HEADER = ROOT / "csrc" / "faults.h"
 
 
 def fault_names() -> list[str]:
@@ -34,9 +35,9 @@ def test_on_the_fake_accelerator():
 
 
 @pytest.fixture(scope="module")
-def noticed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
+def noticed(request: pytest.FixtureRequest, tmp_path_factory) -> dict[str, str | None]:
     """For each fault the test that fails under it."""
-    folder = tmp_path_factory.mktemp("faults")
+    folder: Path = tmp_path_factory.mktemp("faults")
     # Compiled without optimisation: it takes a minute, and nothing is timed.
     environment = os.environ | {"TENSORLIFT_FAULTS": "1", "CXXFLAGS": "-O0"}
     build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(folder)]
@@ -50,7 +51,7 @@ def noticed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     assert done.returncode == 0
     found: dict[str, str | None] = json.loads(results.read_text())
     caught = sum(test is not None for fault, test in found.items() if fault != "none")
-    print(f"{len(found) - 1} faults seeded, {caught} caught")
+    request.config.stash[FAULT_SUMMARY] = f"{len(found) - 1} faults seeded, {caught} noticed"
     return found
 
 

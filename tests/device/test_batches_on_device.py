@@ -7,13 +7,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from device_fixtures import NAME, fake, fresh, small_ring  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_batch_parity import OPTIONS, lists
 
 import tensorlift
 from conftest import same_bits
+from device_fixtures import NAME
+from test_batch_parity import OPTIONS, lists
 
 
 def parts(result) -> list[torch.Tensor]:

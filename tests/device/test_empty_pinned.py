@@ -7,9 +7,9 @@ import gc
 import numpy as np
 import pytest
 import torch
-from device_fixtures import NAME, fake, fresh, needs_fake, same  # noqa: F401
 
 import tensorlift
+from device_fixtures import NAME, needs_fake, same
 from tensorlift import _C
 
 BIG = 1 << 18  # float64 numbers: 2 MiB, which is sent on its own

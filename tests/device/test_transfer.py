@@ -10,24 +10,33 @@ import time
 import numpy as np
 import pytest
 import torch
-from device_fixtures import (  # noqa: F401
-    NAME,
-    fake,
-    fresh,
-    mixed,
-    needs_capture_check,
-    needs_fake,
-    needs_gate,
-    same,
-    small_ring,
-)
 
 import tensorlift
+from device_fixtures import NAME, mixed, needs_capture_check, needs_fake, needs_gate, same
 from tensorlift import _C
 
 
 def send(arrays, **options):
     return tensorlift.from_numpy(arrays, device=NAME, **options)
+
+
+def send_within(seconds: float, arrays: list[np.ndarray]) -> list[torch.Tensor]:
+    """Fails instead of waiting for ever for a buffer that nobody will give back."""
+    result: list[object] = []
+
+    def work():
+        try:
+            result.append(send(arrays))
+        except Exception as error:
+            result.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert result, "waits for a buffer that nobody will give back"
+    if isinstance(result[0], Exception):
+        raise result[0]
+    return result[0]
 
 
 def test_mixed_dtypes_and_shapes_arrive():
@@ -101,6 +110,32 @@ def test_one_copy_for_each_chunk_and_no_gil(fake):
     assert stats.get("h2d_with_gil", 0) == 0
 
 
+@needs_gate
+def test_two_callers_do_not_get_the_same_buffer():
+    nbytes = 32 << 10
+    tensorlift.staging(chunk_bytes=64 << 10, buffers=1)
+    send([np.ones(8, np.uint8)])
+    a, b = [np.full(nbytes, 1, np.uint8)], [np.full(nbytes, 2, np.uint8)]
+    results = {}
+
+    def work(key, arrays):
+        results[key] = send(arrays, threads=1)
+
+    _C.close_gate()
+    first = threading.Thread(target=work, args=("a", a))
+    second = threading.Thread(target=work, args=("b", b))
+    first.start()
+    while not _C.somebody_waits_at_gate():
+        time.sleep(0.001)
+    second.start()
+    second.join(0.2)  # cannot end: the only buffer is the first one's
+    _C.open_gate()
+    first.join()
+    second.join()
+    assert same(results["a"], a)
+    assert same(results["b"], b)
+
+
 def test_one_tensor_keeps_the_slab():
     arrays = mixed()
     keep = send(arrays)[7]
@@ -172,32 +207,6 @@ def test_copies_overlap_a_busy_consumer(fake):
         assert same(more, expected)
     fake.unblock()
     assert same(tensors, expected)
-
-
-@needs_gate
-def test_two_callers_do_not_get_the_same_buffer():
-    nbytes = 32 << 10
-    tensorlift.staging(chunk_bytes=64 << 10, buffers=1)
-    send([np.ones(8, np.uint8)])
-    a, b = [np.full(nbytes, 1, np.uint8)], [np.full(nbytes, 2, np.uint8)]
-    results = {}
-
-    def work(key, arrays):
-        results[key] = send(arrays, threads=1)
-
-    _C.close_gate()
-    first = threading.Thread(target=work, args=("a", a))
-    second = threading.Thread(target=work, args=("b", b))
-    first.start()
-    while not _C.somebody_waits_at_gate():
-        time.sleep(0.001)
-    second.start()
-    second.join(0.2)  # cannot end: the only buffer is the first one's
-    _C.open_gate()
-    first.join()
-    second.join()
-    assert same(results["a"], a)
-    assert same(results["b"], b)
 
 
 @pytest.mark.usefixtures("small_ring")
@@ -310,14 +319,9 @@ def test_no_pinned_memory_leaves_the_ring_usable(fake):
     for _ in range(3):
         fake.fail_pinned_allocation(0)
         with pytest.raises(RuntimeError, match="out of pinned memory"):
-            send(arrays)
+            send_within(5, arrays)
     fake.fail_pinned_allocation(-1)
-    result = {}
-    thread = threading.Thread(target=lambda: result.update(t=send(arrays)), daemon=True)
-    thread.start()
-    thread.join(10)
-    assert not thread.is_alive(), "waits for a buffer that nobody will give back"
-    assert same(result["t"], arrays)
+    assert same(send_within(5, arrays), arrays)
 
 
 @pytest.mark.usefixtures("small_ring")
@@ -329,14 +333,9 @@ def test_a_failed_copy_gives_its_buffer_back(fake):
     for _ in range(3):
         fake.fail_copy(2)  # the third copy from now on
         with pytest.raises(RuntimeError, match="injected"):
-            send(arrays)
+            send_within(5, arrays)
     fake.fail_copy(-1)
-    result = {}
-    thread = threading.Thread(target=lambda: result.update(t=send(arrays)), daemon=True)
-    thread.start()
-    thread.join(10)
-    assert not thread.is_alive(), "waits for a buffer that nobody will give back"
-    assert same(result["t"], arrays)
+    assert same(send_within(5, arrays), arrays)
 
 
 def test_pinned_memory_is_bounded_and_given_back(fake):

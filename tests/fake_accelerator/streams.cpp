@@ -115,6 +115,7 @@ void Streams::set_mode(Mode mode, int delay_us) {
     const std::lock_guard lock(mutex_);
     mode_ = mode;
     delay_us_ = delay_us;
+    polls_ = 0;
   }
   if (mode == Mode::kThread) thread_ = std::thread([this] { run_on_thread(); });
 }
