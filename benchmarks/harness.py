@@ -49,13 +49,18 @@ def check(case: Case) -> None:
             raise SystemExit(f"{case.name}: {name} gives another result; not timed")
 
 
-def arguments(description: str) -> argparse.Namespace:
+def common_options(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seconds", type=float, default=2.0, help="per case (default: 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     parser.add_argument("--quick", action="store_true", help="small inputs, to see that it runs")
     parser.add_argument("--only", metavar="TEXT", default="", help="cases whose name contains it")
-    return parser.parse_args()
+    return parser
+
+
+def arguments(description: str) -> argparse.Namespace:
+    return common_options(description).parse_args()
 
 
 def measure(case: Case, seconds: float) -> Iterator[dict[str, Any]]:
@@ -102,11 +107,12 @@ def run(
     cases: Sequence[Callable[[], Case]],
     options: argparse.Namespace,
     *,
-    after: Callable[[bool], dict[str, Any]] | None = None,
+    after: Callable[[bool], dict[str, Any] | list[dict[str, Any]]] | None = None,
 ) -> None:
     """Checks and times every case and prints a table, losses included.
 
-    `after` is called at the end, with whether this is a quick run; what it returns is a result too.
+    `after` is called at the end, with whether this is a quick run; what it returns is a result too,
+    or a list of them.
     """
     machine = describe(tensorlift.__version__)
     print(question + "\n")
@@ -124,7 +130,8 @@ def run(
     print(table)
     print("\nTimes are medians per array; ratio = peer's / ours; spread = quartiles / median.")
     if after is not None and not options.only:
-        results.append(after(options.quick))
+        more = after(options.quick)
+        results += more if isinstance(more, list) else [more]
     if options.json:
         document = {"question": question, "machine": machine, "results": results}
         options.json.write_text(json.dumps(document, indent=1) + "\n")
