@@ -5,12 +5,14 @@
 #include "batch.h"
 #include "batch_options.h"
 #include "block_cache.h"
+#include "columns.h"
 #include "device_options.h"
 #include "errors.h"
 #include "explain.h"
 #include "explain_batch.h"
 #include "faults.h"
 #include "from_numpy.h"
+#include "from_numpy_packed.h"
 #include "gil.h"
 #include "options.h"
 #include "pinned_array.h"
@@ -113,6 +115,30 @@ void define_batches(py::module_& module) {
       py::arg("arrays"), py::arg("dtype"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
       py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
       "(values, offsets): see tensorlift.jagged.");
+  module.def(
+      "send_tensors",
+      [](py::handle tensors, py::handle device, py::handle stream, py::handle threads) {
+        const auto target = parse_device(device, py::bool_(true), stream);
+        if (!target || target->is_plain) throw InternalError("send_tensors: not to this device");
+        return from_numpy_packed(tensors, ConvertOptions(), target->transfer,
+                                 parse_threads(threads), /*takes_tensors=*/true);
+      },
+      py::arg("tensors"), py::arg("device"), py::arg("stream"), py::arg("threads"),
+      "As from_numpy(device=), but for arrays and tensors of the host.");
+  module.def(
+      "can_send_to",
+      [](py::handle device) {
+        const auto target = parse_device(device, py::bool_(true), py::none());
+        return target && !target->is_plain;
+      },
+      py::arg("device"), "Is it a device that send_tensors() knows? It is made ready.");
+  module.def(
+      "stack_columns",
+      [](const py::list& columns, const py::list& dtypes, bool shared, py::handle threads) {
+        return stack_columns(columns, dtypes, shared, parse_threads(threads));
+      },
+      py::arg("columns"), py::arg("dtypes"), py::arg("shared"), py::arg("threads"),
+      "A tensor for each list, or the exception that says why not.");
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,

@@ -46,6 +46,14 @@ at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dty
   return tensor;
 }
 
+at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage, c10::ScalarType dtype,
+                              c10::IntArrayRef shape) {
+  at::Tensor tensor =
+      tensor_of(arena, c10::Storage(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
+  return tensor;
+}
+
 at::Tensor build_view(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
                       std::size_t offset, c10::IntArrayRef shape) {
   at::Tensor tensor = tensor_of(arena, c10::Storage(memory.storage()), memory.key_set(), dtype);

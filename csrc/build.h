@@ -26,6 +26,10 @@ namespace tensorlift {
 [[nodiscard]] at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                                      c10::IntArrayRef shape);
 
+// A contiguous tensor over all of a CPU storage.
+[[nodiscard]] at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage,
+                                            c10::ScalarType dtype, c10::IntArrayRef shape);
+
 // A contiguous tensor over the storage of `memory`, `offset` bytes from its beginning, which is a
 // multiple of dtype's size. Views to the allocator, not to autograd: each has a version of its own.
 [[nodiscard]] at::Tensor build_view(ImplArena& arena, const at::Tensor& memory,

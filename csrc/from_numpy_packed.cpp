@@ -157,10 +157,10 @@ std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sou
 }  // namespace
 
 py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
-                           const std::optional<TransferOptions>& device,
-                           std::optional<int> threads) {
+                           const std::optional<TransferOptions>& device, std::optional<int> threads,
+                           bool takes_tensors) {
   ReadOptions read_options{options.dtype, std::nullopt};
-  read_options.takes_tensors = false;
+  read_options.takes_tensors = takes_tensors;
   auto reader = std::make_unique<SourceReader>(arrays, read_options);
   reader->read_all();
   const Sources sources = reader->take_sources();

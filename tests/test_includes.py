@@ -11,6 +11,7 @@ CSRC = Path(__file__).parent.parent / "csrc"
 SEAM = {
     "batch",
     "batch_options",
+    "columns",
     "conduct",
     "explain_batch",
     "bindings",

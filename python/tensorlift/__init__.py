@@ -10,6 +10,7 @@ from importlib.metadata import version  # noqa: E402
 
 from . import reference  # noqa: E402
 from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
+from ._collate import collate, collate_fn_map, install, uninstall  # noqa: E402
 from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
@@ -25,13 +26,17 @@ __all__ = [
     "Staging",
     "__version__",
     "cat",
+    "collate",
+    "collate_fn_map",
     "empty_cache",
     "empty_pinned",
     "explain",
     "from_numpy",
+    "install",
     "jagged",
     "pad",
     "reference",
     "stack",
     "staging",
+    "uninstall",
 ]

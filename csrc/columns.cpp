@@ -1,0 +1,146 @@
+#include "columns.h"
+
+#include <torch/csrc/Storage.h>
+#include <torch/csrc/autograd/python_variable.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "batch_jobs.h"
+#include "build.h"
+#include "conduct.h"
+#include "errors.h"
+#include "layout.h"
+#include "options.h"
+#include "output.h"
+#include "padding.h"
+#include "promote.h"
+#include "source_reader.h"
+
+namespace tensorlift {
+namespace {
+
+// A column that can be stacked.
+struct Column {
+  Column(py::handle items, Operation operation, std::optional<c10::ScalarType> wanted)
+      : reader(items, ReadOptions{wanted, std::nullopt}) {
+    reader.read_all();
+    LayoutOptions options;
+    options.operation = operation;
+    layout = plan_layout(reader.sources(), options);
+    dtype = wanted ? *wanted : promoted_dtype(reader.sources());
+    nbytes = checked_nbytes(layout.shape, dtype);
+    const auto forms = reader.sources().forms();
+    discards = std::any_of(forms.begin(), forms.end(), [this](const auto& form) {
+      return discards_imaginary(form.element.twin, dtype);
+    });
+  }
+
+  SourceReader reader;
+  Layout layout;
+  c10::ScalarType dtype;
+  std::size_t nbytes;
+  bool discards;
+  at::Tensor values;
+};
+
+py::object as_exception(PyObject* type, const char* message) {
+  return py::reinterpret_borrow<py::object>(type)(message);
+}
+
+// A column, or what is wrong with it.
+std::unique_ptr<Column> read_column(py::handle items, py::handle dtype, py::object& error) {
+  try {
+    const bool is_one_array = PyArray_Check(items.ptr());
+    if (!is_one_array)
+      return std::make_unique<Column>(items, Operation::kStack, parse_dtype(dtype));
+    const py::tuple alone = py::make_tuple(items);
+    return std::make_unique<Column>(alone, Operation::kCat, parse_dtype(dtype));
+  } catch (const TypeError& refusal) {
+    error = as_exception(PyExc_TypeError, refusal.what());
+  } catch (const ValueError& refusal) {
+    error = as_exception(PyExc_ValueError, refusal.what());
+  } catch (const c10::Error& refusal) {  // dtypes that do not promote
+    error = as_exception(PyExc_TypeError, refusal.what_without_backtrace());
+  }
+  return nullptr;
+}
+
+std::size_t aligned(std::size_t nbytes) {
+  return (nbytes + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
+}
+
+// A tensor of bytes in shared memory.
+at::Tensor make_shared(std::size_t nbytes) {
+  const py::object storage =
+      py::module_::import("torch").attr("UntypedStorage").attr("_new_shared")(nbytes);
+  const at::Storage& unpacked = THPStorage_Unpack(storage.ptr());
+  ImplArena arena(1);
+  return build_over_storage(arena, unpacked, c10::kByte, {static_cast<std::int64_t>(nbytes)});
+}
+
+void allocate(const std::vector<std::unique_ptr<Column>>& columns, bool shared) {
+  std::size_t total = 0;
+  for (const auto& column : columns) {
+    if (column) total += aligned(column->nbytes);
+  }
+  const at::Tensor memory = shared && total > 0 ? make_shared(total) : at::Tensor();
+  ImplArena arena(columns.size());
+  std::size_t offset = 0;
+  for (const auto& column : columns) {
+    if (!column) continue;
+    if (memory.defined()) {
+      column->values = build_view(arena, memory, column->dtype, offset, column->layout.shape);
+      offset += aligned(column->nbytes);
+    } else {
+      column->values = build_empty(arena, column->nbytes, column->dtype, column->layout.shape);
+    }
+  }
+}
+
+void fill(const std::vector<std::unique_ptr<Column>>& columns, std::optional<int> threads) {
+  const Layout no_layout{};
+  GatherJobs jobs;
+  std::size_t count = 0;
+  for (const auto& column : columns) count += column ? column->reader.sources().size() : 0;
+  jobs.reserve(count);
+  for (const auto& column : columns) {
+    if (!column || column->nbytes == 0) continue;
+    const Padding none(0, column->dtype);
+    const Destination target = destination_of(column->values);
+    BatchJobs batch(column->reader.sources(), column->layout, none, target.dtype, target.data,
+                    target.strides, jobs);
+    batch.add_all([] { return false; });
+  }
+  without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
+}
+
+}  // namespace
+
+py::list stack_columns(const py::list& columns, const py::list& dtypes, bool shared,
+                       std::optional<int> threads) {
+  if (columns.size() != dtypes.size()) {
+    throw InternalError("stack_columns: expected a dtype for each column");
+  }
+  std::vector<std::unique_ptr<Column>> readable;
+  py::list results;
+  bool discards = false;
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    py::object error = py::none();
+    readable.push_back(read_column(columns[c], dtypes[c], error));
+    discards |= readable.back() && readable.back()->discards;
+    results.append(error);
+  }
+  if (discards) warn_discarded_imaginary();
+  allocate(readable, shared);
+  fill(readable, threads);
+  for (std::size_t c = 0; c < readable.size(); ++c) {
+    if (readable[c]) results[c] = py::cast(readable[c]->values);
+  }
+  return results;
+}
+
+}  // namespace tensorlift

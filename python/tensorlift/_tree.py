@@ -1,0 +1,89 @@
+"""Samples are trees: which nodes they have, how a node is made again with other children."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+from typing import Any
+
+Path = tuple[Any, ...]
+
+
+def path_text(index: int | None, path: Path) -> str:
+    """`samples[5]["image"][0].x`: where a value stands."""
+    steps = [step if isinstance(step, Attribute) else f"[{_quoted(step)}]" for step in path]
+    root = "data" if index is None else f"samples[{index}]"
+    return root + "".join(steps)
+
+
+class Attribute(str):
+    """A step to a field of a namedtuple or dataclass: `.name`."""
+
+    __slots__ = ()
+
+
+def _quoted(key: Any) -> str:
+    return f'"{key}"' if isinstance(key, str) else repr(key)
+
+
+def is_namedtuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def is_dataclass(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def with_items(node: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """A mapping like `node`, or a dict where its type cannot be made like that; torch's rule."""
+    try:
+        if isinstance(node, MutableMapping):
+            clone = copy.copy(node)
+            clone.update(items)
+            return clone
+        return type(node)(items)  # type: ignore[call-arg]
+    except TypeError:
+        return items
+
+
+def with_elements(node: Sequence[Any], elements: list[Any]) -> Any:
+    """A sequence like `node`; a list for a tuple, or where its type cannot be made; torch's rule."""
+    if isinstance(node, tuple):
+        return elements
+    try:
+        if isinstance(node, MutableSequence):
+            clone = copy.copy(node)
+            for i, element in enumerate(elements):
+                clone[i] = element
+            return clone
+        return type(node)(elements)  # type: ignore[call-arg]
+    except TypeError:
+        return elements
+
+
+def with_fields(node: Any, fields: dict[str, Any]) -> Any:
+    """A dataclass instance like `node`, whose `__init__` is not called."""
+    clone = copy.copy(node)
+    for name, value in fields.items():
+        object.__setattr__(clone, name, value)  # frozen ones, too
+    return clone
+
+
+def fields_of(node: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(node)]
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The tree with function(leaf) in the place of each leaf; torch's default_convert's nodes."""
+    if isinstance(tree, Mapping):
+        return with_items(tree, {key: map_leaves(function, tree[key]) for key in tree})
+    if is_namedtuple(tree):
+        return type(tree)(*(map_leaves(function, child) for child in tree))
+    if isinstance(tree, Sequence) and not isinstance(tree, (str, bytes)):
+        return with_elements(tree, [map_leaves(function, child) for child in tree])
+    if is_dataclass(tree):
+        return with_fields(
+            tree, {name: map_leaves(function, getattr(tree, name)) for name in fields_of(tree)}
+        )
+    return function(tree)
