@@ -15,10 +15,13 @@ from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
 from ._memory import Staging, empty_cache, empty_pinned, staging  # noqa: E402
+from ._prefetch import DevicePrefetcher  # noqa: E402
+from ._tree_convert import convert  # noqa: E402
 
 __version__ = version("tensorlift")
 
 __all__ = [
+    "DevicePrefetcher",
     "Entry",
     "Explanation",
     "Jagged",
@@ -28,6 +31,7 @@ __all__ = [
     "cat",
     "collate",
     "collate_fn_map",
+    "convert",
     "empty_cache",
     "empty_pinned",
     "explain",

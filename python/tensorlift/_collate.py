@@ -159,7 +159,7 @@ def _collate_alone(batch: Sequence[Any], original: CollateFn, fn_map: Any) -> An
 def _by_torch(
     batch: Sequence[Any], original: CollateFn, fn_map: Any, refusal: object, path: Path
 ) -> Any:
-    """What torch makes of a column that we refuse; its error has our words, which name the place."""
+    """What torch makes of a column that we refuse; its error gets our words, and the place."""
     try:
         return original(batch, collate_fn_map=torch_collate.default_collate_fn_map | (fn_map or {}))
     except (RuntimeError, TypeError, ValueError) as error:
@@ -273,7 +273,7 @@ class _Walk:
         return structure.make(structure.model, made)
 
     def _function_for(self, value: Any) -> CollateFn | None:
-        """torch's rule: by the exact type, else the first that it is an instance of."""
+        """By torch's rule: by the exact type, else the first that it is an instance of."""
         exact = self.fn_map.get(type(value))
         if exact is not None:
             return exact

@@ -1,8 +1,8 @@
 """A batch in one segment of shared memory, on its way out of a data loader's worker.
 
-torch pickles every tensor on its own: a file descriptor and a mapping each, even where several lie in
-one storage. The batch that `collate` returns in a worker is an ordinary dict or list in every other
-way, but it pickles as its memory and the places in it, and unpickles as a plain dict or list.
+torch pickles every tensor on its own: a file descriptor and a mapping each, even where several lie
+in one storage. The batch that `collate` returns in a worker is an ordinary dict or list in every
+other way, but it pickles as its memory and the places in it, and unpickles as a plain dict or list.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
+import numpy as np
+import torch
+
 Path = tuple[Any, ...]
 
 
@@ -48,7 +51,7 @@ def with_items(node: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
 
 
 def with_elements(node: Sequence[Any], elements: list[Any]) -> Any:
-    """A sequence like `node`; a list for a tuple, or where its type cannot be made; torch's rule."""
+    """A sequence like `node`; a list for a tuple, or where it cannot be made; torch's rule."""
     if isinstance(node, tuple):
         return elements
     try:
@@ -75,11 +78,18 @@ def fields_of(node: Any) -> list[str]:
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The tree with function(leaf) in the place of each leaf; torch's default_convert's nodes."""
+    """The tree with function(leaf) in the place of each leaf; nodes as torch's default_convert."""
+    kind = type(tree)
+    if kind is dict:
+        return {key: map_leaves(function, child) for key, child in tree.items()}
+    if kind is list:
+        return [map_leaves(function, child) for child in tree]
+    if kind in _LEAVES:
+        return function(tree)
     if isinstance(tree, Mapping):
         return with_items(tree, {key: map_leaves(function, tree[key]) for key in tree})
     if is_namedtuple(tree):
-        return type(tree)(*(map_leaves(function, child) for child in tree))
+        return kind(*(map_leaves(function, child) for child in tree))
     if isinstance(tree, Sequence) and not isinstance(tree, (str, bytes)):
         return with_elements(tree, [map_leaves(function, child) for child in tree])
     if is_dataclass(tree):
@@ -87,3 +97,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
             tree, {name: map_leaves(function, getattr(tree, name)) for name in fields_of(tree)}
         )
     return function(tree)
+
+
+# The most frequent leaves, which need not be asked whether they are something else.
+_LEAVES = {np.ndarray, torch.Tensor, str, bytes, int, float, bool, type(None)}
