@@ -86,6 +86,9 @@ def _collate_arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
 
 
 def _collate_scalars(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
+    numbers = _scalars_as_array(batch)
+    if numbers is not None:
+        return torch.from_numpy(numbers)
     return _collate_alone(batch, torch_collate.collate_numpy_scalar_fn, collate_fn_map)
 
 
@@ -120,6 +123,7 @@ _STACKED = {
     _collate_scalars,
 }
 _OF_TENSORS = {torch_collate.collate_tensor_fn, _collate_tensors}
+_OF_SCALARS = {torch_collate.collate_numpy_scalar_fn, _collate_scalars}
 _NUMBERS = {torch_collate.collate_float_fn, torch_collate.collate_int_fn, _collate_numbers}
 _ORIGINALS: dict[CollateFn, CollateFn] = {
     _collate_tensors: torch_collate.collate_tensor_fn,
@@ -144,6 +148,21 @@ def _as_array(batch: Sequence[Any]) -> Any:
         else numbers.dtype in (np.int64, np.bool_)
     )
     return numbers if is_plain else None
+
+
+def _scalars_as_array(batch: Sequence[Any]) -> Any:
+    """NumPy scalars of one type, 1-D; None for others, and where torch knows no such dtype."""
+    kind = type(batch[0])
+    if kind not in _SCALARS or not all(type(value) is kind for value in batch):
+        return None
+    return np.array(batch)
+
+
+# Those that torch has as well.
+_SCALARS = {
+    *(np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
+    *(np.float16, np.float32, np.float64, np.complex64, np.complex128),
+}
 
 
 def _collate_alone(batch: Sequence[Any], original: CollateFn, fn_map: Any) -> Any:
@@ -248,11 +267,13 @@ class _Walk:
         raise TypeError(f"{path_text(0, path)}: {message}")
 
     def stack(self) -> None:
+        """In a worker: all columns, to one segment of shared memory."""
+        if not self.columns:
+            return
         dtypes: list[torch.dtype | None] = [None] * len(self.columns)
-        self.results = _C.stack_columns(self.columns, dtypes, self.in_worker, None)
-        if self.in_worker:
-            shared = next((r for r in self.results if isinstance(r, torch.Tensor)), None)
-            self.memory = None if shared is None else shared.untyped_storage()
+        self.results = _C.stack_columns(self.columns, dtypes, True, None)
+        shared = next((r for r in self.results if isinstance(r, torch.Tensor)), None)
+        self.memory = None if shared is None else shared.untyped_storage()
         for index, result in enumerate(self.results):
             if isinstance(result, Exception):
                 function, path = self.origins[index]
@@ -264,7 +285,7 @@ class _Walk:
         if type(structure) is _Column:
             return self.results[structure.index]
         if type(structure) is not _Node:
-            return structure
+            return structure  # a finished result
         children = structure.children
         if isinstance(children, dict):
             made: Any = {key: self.rebuild(child) for key, child in children.items()}
@@ -284,17 +305,26 @@ class _Walk:
             original = _ORIGINALS.get(function, function)
             if function in _OF_TENSORS and not _all_plain_tensors(batch):
                 return original(batch, collate_fn_map=self.fn_map)
+            if function in _OF_SCALARS and (numbers := _scalars_as_array(batch)) is not None:
+                return self._numbers(numbers, path)
             return self._column(batch, original, path)
         if function in _NUMBERS:
             numbers = _as_array(batch)
-            if numbers is None:
-                return function(batch, collate_fn_map=self.fn_map)
-            if not self.in_worker:
-                return torch.from_numpy(numbers)
-            return self._column(numbers, torch_collate.collate_numpy_array_fn, path)
+            if numbers is not None:
+                return self._numbers(numbers, path)
         return function(batch, collate_fn_map=self.fn_map)
 
-    def _column(self, batch: Any, original: CollateFn, path: Path) -> _Column:
+    def _numbers(self, numbers: Any, path: Path) -> Any:
+        if not self.in_worker:
+            return torch.from_numpy(numbers)
+        return self._column(numbers, torch_collate.collate_numpy_array_fn, path)
+
+    def _column(self, batch: Any, original: CollateFn, path: Path) -> Any:
+        if not self.in_worker:  # at once, while the arrays' headers are in the caches
+            (result,) = _C.stack_columns([batch], [None], False, None)
+            if isinstance(result, Exception):
+                return _by_torch(batch, original, self.fn_map, result, path)
+            return result
         self.columns.append(batch)
         self.origins.append((original, path))
         return _Column(len(self.columns) - 1)

@@ -84,7 +84,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
         return {key: map_leaves(function, child) for key, child in tree.items()}
     if kind is list:
         return [map_leaves(function, child) for child in tree]
-    if kind in _LEAVES:
+    if kind in PLAIN_LEAVES:
         return function(tree)
     if isinstance(tree, Mapping):
         return with_items(tree, {key: map_leaves(function, tree[key]) for key in tree})
@@ -100,4 +100,4 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 # The most frequent leaves, which need not be asked whether they are something else.
-_LEAVES = {np.ndarray, torch.Tensor, str, bytes, int, float, bool, type(None)}
+PLAIN_LEAVES = {np.ndarray, torch.Tensor, str, bytes, int, float, bool, type(None)}

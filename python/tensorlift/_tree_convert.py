@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from . import _C
 from ._convert import from_numpy
-from ._tree import map_leaves
+from ._tree import PLAIN_LEAVES, map_leaves
 from ._typing import Device, Readonly
 
 _TEXT_AND_OBJECTS = "SUOT"  # kinds of dtypes that default_convert leaves alone
@@ -59,19 +60,21 @@ def convert(
         >>> tensorlift.convert({"x": np.array([1, 2]), "name": "a"})
         {'x': tensor([1, 2]), 'name': 'a'}
     """
-    leaves, structure = _take_out(tree, _is_convertible)
-    tensors = from_numpy(
-        leaves,
-        dtype=dtype,
-        device=device,
-        copy=copy,
-        readonly=readonly,
-        pin_memory=pin_memory,
-        non_blocking=non_blocking,
-        stream=stream,
-        threads=threads,
+    return _replace_leaves(
+        tree,
+        _is_convertible,
+        lambda leaves: from_numpy(
+            leaves,
+            dtype=dtype,
+            device=device,
+            copy=copy,
+            readonly=readonly,
+            pin_memory=pin_memory,
+            non_blocking=non_blocking,
+            stream=stream,
+            threads=threads,
+        ),
     )
-    return _put_in(structure, tensors)
 
 
 # Tensors from so many bytes on are sent from where they are, if they are pinned.
@@ -80,9 +83,9 @@ _LARGE = 1 << 20
 
 def send(tree: Any, device: torch.device, stream: torch.Stream, threads: int | None) -> Any:
     """The tree with all of its arrays and tensors of the host on the device, ready on `stream`."""
-    leaves, structure = _take_out(tree, _is_packable)
-    if leaves:
-        structure = _put_in(structure, _C.send_tensors(leaves, device, stream, threads))
+    tree = _replace_leaves(
+        tree, _is_packable, lambda leaves: _C.send_tensors(leaves, device, stream, threads)
+    )
 
     def move(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor) or leaf.device.type != "cpu":
@@ -90,11 +93,11 @@ def send(tree: Any, device: torch.device, stream: torch.Stream, threads: int | N
         with stream:
             return leaf.to(device, non_blocking=True)
 
-    return map_leaves(move, structure)
+    return map_leaves(move, tree)
 
 
 class _Taken:
-    """Stands for a leaf."""
+    """Stands for a leaf where a container cannot be changed afterwards."""
 
     __slots__ = ("index",)
 
@@ -102,7 +105,54 @@ class _Taken:
         self.index = index
 
 
-def _take_out(tree: Any, is_wanted: Any) -> tuple[list[Any], Any]:
+class _Uncommon(Exception):
+    """There is a container that is no dict, list or tuple."""
+
+
+def _replace_leaves(
+    tree: Any,
+    is_wanted: Callable[[Any], bool],
+    convert_all: Callable[[list[Any]], list[torch.Tensor]],
+) -> Any:
+    """The tree with converted leaves. Calls convert_all once, with all that are wanted, if any."""
+    leaves: list[Any] = []
+    places: list[tuple[Any, Any]] = []
+    root = [tree]
+    try:
+        result = _copy_containers(root, is_wanted, leaves, places)
+    except _Uncommon:
+        return _replace_leaves_of_any(tree, is_wanted, convert_all)
+    if leaves:
+        for (container, key), tensor in zip(places, convert_all(leaves), strict=True):
+            container[key] = tensor
+    return result[0]
+
+
+def _copy_containers(
+    tree: Any, is_wanted: Callable[[Any], bool], leaves: list[Any], places: list[tuple[Any, Any]]
+) -> Any:
+    """A copy of the containers, which are changed later where `places` says so."""
+    copy: Any = {} if type(tree) is dict else [None] * len(tree)
+    for key, child in tree.items() if type(tree) is dict else enumerate(tree):
+        kind = type(child)
+        if kind is np.ndarray or kind is torch.Tensor or kind in PLAIN_LEAVES:
+            if is_wanted(child):
+                leaves.append(child)
+                places.append((copy, key))
+            copy[key] = child
+        elif kind is dict or kind is list or kind is tuple:
+            copy[key] = _copy_containers(child, is_wanted, leaves, places)
+        else:
+            raise _Uncommon
+    return copy
+
+
+def _replace_leaves_of_any(
+    tree: Any,
+    is_wanted: Callable[[Any], bool],
+    convert_all: Callable[[list[Any]], list[torch.Tensor]],
+) -> Any:
+    """The same in two walks, for containers of any type, which are made when all is converted."""
     leaves: list[Any] = []
 
     def take(leaf: Any) -> Any:
@@ -111,10 +161,10 @@ def _take_out(tree: Any, is_wanted: Any) -> tuple[list[Any], Any]:
         leaves.append(leaf)
         return _Taken(len(leaves) - 1)
 
-    return leaves, map_leaves(take, tree)
-
-
-def _put_in(structure: Any, tensors: list[torch.Tensor]) -> Any:
+    structure = map_leaves(take, tree)
+    if not leaves:
+        return structure
+    tensors = convert_all(leaves)
     return map_leaves(lambda leaf: tensors[leaf.index] if type(leaf) is _Taken else leaf, structure)
 
 
