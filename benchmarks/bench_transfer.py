@@ -398,7 +398,9 @@ def sweep(device: torch.device, count: int, rounds: int, quick: bool) -> dict[st
     settings = [default, *product(threads, chunks, buffers)]
 
     samples: dict[tuple[str, tuple[int, ...]], list[float]] = {}
-    for _, setting, (name, (arrays, calls)) in product(range(rounds), settings, inputs.items()):
+    # In another order each time: what was measured before leaves memory in another state.
+    order = [settings[i] for _ in range(rounds) for i in rng.permutation(len(settings))]
+    for setting, (name, (arrays, calls)) in product(order, inputs.items()):
         tensorlift.staging(threads=setting[0], chunk_bytes=setting[1], buffers=setting[2])
         for call in range(calls + 1):
             torch.accelerator.synchronize()

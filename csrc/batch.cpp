@@ -30,11 +30,6 @@ bool any_discards_imaginary(const Sources& sources, c10::ScalarType dtype) {
 }
 
 void check_options(const BatchOptions& options) {
-  if (options.device && options.pin_memory) {
-    throw ValueError(
-        "pin_memory: expected False with device=, got True. Leave it out: staging "
-        "memory is pinned anyhow.");
-  }
   if (options.device && options.out) {
     throw ValueError("out: expected None with device=, got a tensor. Leave one of them out.");
   }
@@ -142,6 +137,8 @@ Batch on_host(const Decision& decision, const BatchOptions& options) {
   if (options.out) {
     check_out(*options.out, layout.shape, dtype);
   } else {
+    std::optional<GilRelease> release;
+    if (options.pin_memory) release.emplace();  // it can take long
     fresh = make_output(layout.shape, dtype, options.memory_format, options.pin_memory);
   }
   at::Tensor extents = extents_of(sources, options.layout.operation);
@@ -171,11 +168,10 @@ Batch on_device(const Decision& decision, const BatchOptions& options) {
   const at::Tensor extents = extents_of(decision.sources, options.layout.operation);
   warn_if_discarding(decision.sources, decision.dtype);
   const GilRelease release;
-  Batch batch;
-  batch.values = send_batch(decision.sources, decision.layout, decision.padding, decision.dtype,
-                            options.memory_format, device, options.threads);
-  if (extents.defined()) batch.extents = send_tensor(extents, device);
-  return batch;
+  auto [values, sent_extents] =
+      send_batch(decision.sources, decision.layout, decision.padding, decision.dtype,
+                 options.memory_format, extents, device, options.threads);
+  return {std::move(values), std::move(sent_extents)};
 }
 
 Batch on_plain_device(const Decision& decision, const BatchOptions& options) {

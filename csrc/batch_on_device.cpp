@@ -47,64 +47,72 @@ void set_cuts(Wire& wire, const Layout& layout, c10::IntArrayRef strides, bool i
   }
 }
 
-at::Tensor send_alone(const Wire& wire, c10::ScalarType from, c10::ScalarType to,
-                      const TransferOptions& device, std::optional<int> threads) {
-  std::vector<Section> sections{
-      {0, wire.nbytes, from, to, /*is_own=*/true, /*is_on_wire=*/true, {}, {}}};
-  send(wire, sections, {}, device, threads);
-  return sections[0].result;
+// All of a batch, cast on the device where `sent` is not `dtype`.
+Freight batch_freight(const Sources& sources, const Layout& layout, const Padding& padding,
+                      c10::ScalarType sent, c10::ScalarType dtype, c10::IntArrayRef strides,
+                      bool is_contiguous, std::size_t numel) {
+  const std::size_t itemsize = c10::elementSize(sent);
+  Shape byte_strides(strides.begin(), strides.end());
+  for (std::int64_t& stride : byte_strides) stride *= static_cast<std::int64_t>(itemsize);
+  Freight freight;
+  Wire& wire = freight.wire;
+  wire.nbytes = numel * itemsize;
+  freight.sections.push_back(
+      {.nbytes = wire.nbytes, .wire_dtype = sent, .dtype = dtype, .is_own = true});
+  if (numel == 0) return freight;
+  BatchJobs batch(sources, layout, padding, sent, Wire::at(0), byte_strides, wire.jobs);
+  std::vector<std::size_t> ends;
+  batch.add_all([&] {
+    if (layout.has_padding) ends.push_back(wire.jobs.nbytes());
+    return false;
+  });
+  set_cuts(wire, layout, strides, is_contiguous, batch.rows(), std::move(ends));
+  return freight;
+}
+
+// All of a contiguous tensor.
+Freight tensor_freight(const at::Tensor& tensor) {
+  const c10::ScalarType dtype = tensor.scalar_type();
+  const std::int64_t numel = tensor.numel();
+  const auto itemsize = static_cast<std::int64_t>(tensor.itemsize());
+  ArrayView view;
+  view.data = const_cast<void*>(tensor.const_data_ptr());  // only read
+  view.shape = &numel;
+  view.strides = &itemsize;
+  view.ndim = 1;
+  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
+  Freight freight;
+  freight.wire.nbytes = tensor.nbytes();
+  freight.wire.jobs.add(view, numel, dtype, Wire::at(0));
+  freight.sections.push_back(
+      {.nbytes = tensor.nbytes(), .wire_dtype = dtype, .dtype = dtype, .is_own = true});
+  return freight;
 }
 
 }  // namespace
 
-at::Tensor send_batch(const Sources& sources, const Layout& layout, const Padding& padding,
-                      c10::ScalarType dtype, c10::MemoryFormat memory_format,
-                      const TransferOptions& device, std::optional<int> threads) {
+std::pair<at::Tensor, at::Tensor> send_batch(const Sources& sources, const Layout& layout,
+                                             const Padding& padding, c10::ScalarType dtype,
+                                             c10::MemoryFormat memory_format,
+                                             const at::Tensor& extents,
+                                             const TransferOptions& device,
+                                             std::optional<int> threads) {
   const Shape strides = output_strides(layout.shape, memory_format);
   const std::size_t numel = checked_nbytes(layout.shape, dtype) / c10::elementSize(dtype);
   const c10::ScalarType sent = wire_dtype(sources, layout, padding, dtype, numel);
-  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent));
-  Shape byte_strides = strides;
-  for (std::int64_t& stride : byte_strides) stride *= itemsize;
-
-  Wire wire;
-  wire.nbytes = numel * c10::elementSize(sent);
   const Padding sent_padding = sent == dtype ? padding : Padding(0, sent);
-  if (numel > 0) {
-    BatchJobs batch(sources, layout, sent_padding, sent, Wire::at(0), byte_strides, wire.jobs);
-    std::vector<std::size_t> ends;
-    batch.add_all([&] {
-      if (layout.has_padding) ends.push_back(wire.jobs.nbytes());
-      return false;
-    });
-    set_cuts(wire, layout, strides, memory_format == c10::MemoryFormat::Contiguous, batch.rows(),
-             std::move(ends));
-  }
-  ImplArena arena(1);
-  at::Tensor values =
-      build_view(arena, send_alone(wire, sent, dtype, device, threads), dtype, 0, layout.shape);
-  values.unsafeGetTensorImpl()->set_sizes_and_strides(layout.shape, strides);
-  return values;
-}
+  std::vector<Freight> freights;
+  freights.push_back(batch_freight(sources, layout, sent_padding, sent, dtype, strides,
+                                   memory_format == c10::MemoryFormat::Contiguous, numel));
+  if (extents.defined()) freights.push_back(tensor_freight(extents));
+  send(freights, device, threads);
 
-at::Tensor send_tensor(const at::Tensor& tensor, const TransferOptions& device) {
-  const c10::ScalarType dtype = tensor.scalar_type();
-  const Shape shape(tensor.sizes().begin(), tensor.sizes().end());
-  Shape strides;
-  for (std::int64_t d = 0; d < tensor.dim(); ++d) {
-    strides.push_back(tensor.stride(d) * static_cast<std::int64_t>(tensor.itemsize()));
-  }
-  ArrayView view;
-  view.data = const_cast<void*>(tensor.const_data_ptr());  // only read
-  view.shape = shape.data();
-  view.strides = strides.data();
-  view.ndim = static_cast<int>(shape.size());
-  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(tensor.itemsize())};
-  Wire wire;
-  wire.nbytes = tensor.nbytes();
-  wire.jobs.add(view, tensor.numel(), dtype, Wire::at(0));
-  ImplArena arena(1);
-  return build_view(arena, send_alone(wire, dtype, dtype, device, 1), dtype, 0, shape);
+  ImplArena arena(2);
+  at::Tensor values = build_view(arena, freights[0].sections[0].result, dtype, 0, layout.shape);
+  values.unsafeGetTensorImpl()->set_sizes_and_strides(layout.shape, strides);
+  if (!extents.defined()) return {values, {}};
+  return {values, build_view(arena, freights[1].sections[0].result, extents.scalar_type(), 0,
+                             extents.sizes())};
 }
 
 }  // namespace tensorlift

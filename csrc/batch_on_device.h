@@ -5,6 +5,7 @@
 #include <c10/core/MemoryFormat.h>
 
 #include <optional>
+#include <utility>
 
 #include "layout.h"
 #include "padding.h"
@@ -13,13 +14,11 @@
 
 namespace tensorlift {
 
-// The batch on the device. Throws ValueError as make_output() does, c10::Error: no memory.
-[[nodiscard]] at::Tensor send_batch(const Sources& sources, const Layout& layout,
-                                    const Padding& padding, c10::ScalarType dtype,
-                                    c10::MemoryFormat memory_format, const TransferOptions& device,
-                                    std::optional<int> threads);
-
-// A contiguous tensor of the host, on the device.
-[[nodiscard]] at::Tensor send_tensor(const at::Tensor& tensor, const TransferOptions& device);
+// The batch on the device, and `extents`, a contiguous tensor of the host, where that is defined.
+// Throws ValueError as make_output() does, c10::Error: no memory.
+[[nodiscard]] std::pair<at::Tensor, at::Tensor> send_batch(
+    const Sources& sources, const Layout& layout, const Padding& padding, c10::ScalarType dtype,
+    c10::MemoryFormat memory_format, const at::Tensor& extents, const TransferOptions& device,
+    std::optional<int> threads);
 
 }  // namespace tensorlift

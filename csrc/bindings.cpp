@@ -61,7 +61,8 @@ BatchOptions batch_options(Operation operation, const CommonArguments& arguments
   options.layout.operation = operation;
   parse_batch_options(arguments.dtype, arguments.channel_dim, arguments.memory_format,
                       arguments.out, arguments.pin_memory, arguments.threads, options);
-  options.device = parse_device(arguments.device, arguments.non_blocking, arguments.stream);
+  options.device =
+      parse_device(arguments.device, arguments.non_blocking, arguments.stream, options.pin_memory);
   return options;
 }
 
@@ -118,7 +119,7 @@ void define_batches(py::module_& module) {
   module.def(
       "send_tensors",
       [](py::handle tensors, py::handle device, py::handle stream, py::handle threads) {
-        const auto target = parse_device(device, py::bool_(true), stream);
+        const auto target = parse_device(device, py::bool_(true), stream, false);
         if (!target || target->is_plain) throw InternalError("send_tensors: not to this device");
         return from_numpy_packed(tensors, ConvertOptions(), target->transfer,
                                  parse_threads(threads), /*takes_tensors=*/true);
@@ -128,7 +129,7 @@ void define_batches(py::module_& module) {
   module.def(
       "can_send_to",
       [](py::handle device) {
-        const auto target = parse_device(device, py::bool_(true), py::none());
+        const auto target = parse_device(device, py::bool_(true), py::none(), false);
         return target && !target->is_plain;
       },
       py::arg("device"), "Is it a device that send_tensors() knows? It is made ready.");
@@ -166,14 +167,15 @@ void define_memory(py::module_& module) {
       },
       "See tensorlift.empty_cache.");
   module.def("cached_bytes", &cached_bytes, "Bytes of pageable memory that are kept for reuse.");
-  module.def("staging_bytes", &staging_bytes, "Bytes of pinned memory in staging buffers.");
+  module.def("staging_bytes", &staging_bytes, py::call_guard<py::gil_scoped_release>(),
+             "Bytes of pinned memory in staging buffers.");
   module.def("empty_pinned", &empty_pinned, py::arg("shape"), py::arg("dtype"),
              "See tensorlift.empty_pinned.");
   module.def(
       "staging",
       [] {
         const StagingSettings settings = staging_settings();
-        return py::make_tuple(settings.chunk_bytes, settings.buffers, settings.threads,
+        return py::make_tuple(settings.chunk_bytes, settings.buffers, settings.threads.value_or(0),
                               settings.own_storage_bytes);
       },
       "(chunk_bytes, buffers, threads, own_storage_bytes): see tensorlift.staging.");
@@ -208,8 +210,8 @@ PYBIND11_MODULE(_C, module) {
       [](py::handle arrays, py::handle dtype, py::handle device, py::handle copy,
          py::handle readonly, py::handle pin_memory, py::handle non_blocking, py::handle stream,
          py::handle threads) {
-        const Placement placement{parse_device(device, non_blocking, stream),
-                                  parse_bool("pin_memory", pin_memory)};
+        const bool is_pinned = parse_bool("pin_memory", pin_memory);
+        const Placement placement{parse_device(device, non_blocking, stream, is_pinned), is_pinned};
         return from_numpy(arrays, parse_convert_options(dtype, copy, readonly), placement,
                           parse_threads(threads));
       },

@@ -1,8 +1,11 @@
 #include "build.h"
 
+#include <ATen/ops/empty.h>
+
 #include <utility>
 
 #include "allocate.h"
+#include "plain_dispatch.h"
 
 namespace tensorlift {
 namespace {
@@ -27,6 +30,21 @@ at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbyt
   return tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
 }
 
+// A storage that keeps something else alive as well.
+struct OwningStorageImpl : c10::StorageImpl {
+  OwningStorageImpl(std::size_t nbytes, c10::DataPtr&& memory, c10::DataPtr&& kept)
+      : StorageImpl(use_byte_size_t(), nbytes, std::move(memory), /*allocator=*/nullptr,
+                    /*resizable=*/false),
+        owner(std::move(kept)) {}
+
+  void release_resources() override {
+    StorageImpl::release_resources();
+    owner.clear();
+  }
+
+  c10::DataPtr owner;
+};
+
 }  // namespace
 
 at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
@@ -44,6 +62,26 @@ at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dty
   at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, allocator, dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
   return tensor;
+}
+
+at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory, c10::DataPtr&& owner,
+                                   std::size_t nbytes, c10::ScalarType dtype, std::int64_t offset,
+                                   c10::IntArrayRef shape, c10::IntArrayRef strides) {
+  c10::Storage storage(c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(
+      arena.make<OwningStorageImpl>(nbytes, std::move(memory), std::move(owner))));
+  at::Tensor tensor =
+      tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
+  tensor.unsafeGetTensorImpl()->set_storage_offset(offset);
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
+  return tensor;
+}
+
+at::Tensor build_empty_like(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
+                            c10::IntArrayRef shape) {
+  const PlainDispatch plain;
+  const at::Tensor none =
+      at::empty({0}, at::TensorOptions().dtype(c10::kByte).device(memory.device()));
+  return build_view(arena, none, dtype, 0, shape);
 }
 
 at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage, c10::ScalarType dtype,

@@ -26,6 +26,17 @@ namespace tensorlift {
 [[nodiscard]] at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                                      c10::IntArrayRef shape);
 
+// A tensor without elements, with a storage of its own where that of `memory` is: what is resized
+// to hold some must not lie where others do.
+[[nodiscard]] at::Tensor build_empty_like(ImplArena& arena, const at::Tensor& memory,
+                                          c10::ScalarType dtype, c10::IntArrayRef shape);
+
+// As build_shared(), and `owner` lives as long as the storage.
+[[nodiscard]] at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory,
+                                                 c10::DataPtr&& owner, std::size_t nbytes,
+                                                 c10::ScalarType dtype, std::int64_t offset,
+                                                 c10::IntArrayRef shape, c10::IntArrayRef strides);
+
 // A contiguous tensor over all of a CPU storage.
 [[nodiscard]] at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage,
                                             c10::ScalarType dtype, c10::IntArrayRef shape);

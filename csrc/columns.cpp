@@ -69,10 +69,6 @@ std::unique_ptr<Column> read_column(py::handle items, py::handle dtype, py::obje
   return nullptr;
 }
 
-std::size_t aligned(std::size_t nbytes) {
-  return (nbytes + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
-}
-
 // A tensor of bytes in shared memory.
 at::Tensor make_shared(std::size_t nbytes) {
   const py::object storage =
@@ -85,7 +81,7 @@ at::Tensor make_shared(std::size_t nbytes) {
 void allocate(const std::vector<std::unique_ptr<Column>>& columns, bool shared) {
   std::size_t total = 0;
   for (const auto& column : columns) {
-    if (column) total += aligned(column->nbytes);
+    if (column) total += slot_aligned(column->nbytes);
   }
   const at::Tensor memory = shared && total > 0 ? make_shared(total) : at::Tensor();
   ImplArena arena(columns.size());
@@ -94,7 +90,7 @@ void allocate(const std::vector<std::unique_ptr<Column>>& columns, bool shared) 
     if (!column) continue;
     if (memory.defined()) {
       column->values = build_view(arena, memory, column->dtype, offset, column->layout.shape);
-      offset += aligned(column->nbytes);
+      offset += slot_aligned(column->nbytes);
     } else {
       column->values = build_empty(arena, column->nbytes, column->dtype, column->layout.shape);
     }

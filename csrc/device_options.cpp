@@ -1,5 +1,6 @@
 #include "device_options.h"
 
+#include <ATen/DeviceAccelerator.h>
 #include <torch/csrc/Device.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/Stream.h>
@@ -12,6 +13,7 @@
 #include "faults.h"
 #include "gil.h"
 #include "options.h"
+#include "plain_dispatch.h"
 #include "staging.h"
 
 namespace tensorlift {
@@ -39,16 +41,9 @@ c10::Device parse_name(py::handle device) {
   }
 }
 
-void refuse_forked_child(c10::Device device) {
-  if (!staging_is_lost_by_fork() || is_seeded(Fault::kForkAllowed)) return;
-  throw RuntimeError("device: expected a process that may use " + device.str() +
-                     ", got a forked child of one that did. Start workers with \"spawn\", or let "
-                     "them return CPU tensors.");
-}
-
 // As torch.empty(device=…) begins.
 void make_ready(c10::Device device) {
-  refuse_forked_child(device);
+  refuse_forked_child(device.str());
   std::string why;
   try {
     if (torch::utils::is_device_lazy_init_supported(device.type())) {
@@ -99,7 +94,11 @@ bool is_capturing_on_older_torch([[maybe_unused]] c10::Device device) {
 
 void refuse_capture(const TransferOptions& options) {
   if (is_seeded(Fault::kCaptureAllowed)) return;
-  if (!is_capturing(options) && !is_capturing_on_older_torch(options.device)) return;
+  const c10::Stream current =
+      c10::impl::VirtualGuardImpl(options.device.type()).getStream(options.device);
+  const bool captures = is_capturing(current) || is_capturing_on_older_torch(options.device) ||
+                        (options.stream && is_capturing(*options.stream));
+  if (!captures) return;
   throw RuntimeError(
       "device: expected no graph capture in progress, got one: each replay would send what then "
       "happens to lie in the staging memory. Convert before the capture, and copy into the graph's "
@@ -113,17 +112,30 @@ void refuse_stream(py::handle stream, const std::string& got) {
 
 }  // namespace
 
+void refuse_forked_child(const std::string& what) {
+  if (is_seeded(Fault::kForkAllowed)) return;
+  const std::optional<c10::DeviceType> type = at::getAccelerator(false);
+  const bool is_lost =
+      staging_is_lost_by_fork() || (type && torch::utils::is_device_in_bad_fork(*type));
+  if (!is_lost) return;
+  throw RuntimeError("device: expected a process that may use " + what +
+                     ", got a forked child of one that did. Start workers with \"spawn\", or let "
+                     "them return CPU tensors.");
+}
+
 std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_blocking,
-                                          py::handle stream) {
+                                          py::handle stream, bool pin_memory) {
   const bool is_non_blocking = parse_bool("non_blocking", non_blocking);
-  if (device.is_none()) {
-    refuse_stream(stream, "device=None");
+  c10::Device parsed = device.is_none() ? c10::Device(c10::kCPU) : parse_name(device);
+  if (parsed.is_cpu()) {
+    refuse_stream(stream, device.is_none() ? "device=None" : "a CPU");
+    if (pin_memory) refuse_forked_child("pinned memory");
     return std::nullopt;
   }
-  c10::Device parsed = parse_name(device);
-  if (parsed.is_cpu()) {
-    refuse_stream(stream, "a CPU");
-    return std::nullopt;
+  if (pin_memory) {
+    throw ValueError(
+        "pin_memory: expected False with device=, got True. Leave it out: staging "
+        "memory is pinned anyhow.");
   }
   if (parsed.is_meta()) {
     throw ValueError("device: expected a device with memory, got meta.");
@@ -167,6 +179,7 @@ void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle thread
 
 at::Tensor to_plain_device(const at::Tensor& tensor, const DeviceOptions& options) {
   const GilRelease release;
+  const PlainDispatch plain;
   return tensor.to(options.transfer.device, /*non_blocking=*/false, /*copy=*/true);
 }
 

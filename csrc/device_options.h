@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "python_api.h"
 #include "transfer.h"
@@ -13,11 +14,14 @@ struct DeviceOptions {
   bool is_plain;  // has not what a transfer of ours needs: Tensor.to() alone
 };
 
-// None for the host's memory (device=None or a CPU). Makes torch ready to use the device, and
-// refuses where it cannot be: throws TypeError, ValueError or RuntimeError that names the option.
-// GIL held.
+// None for the host's memory (device=None or a CPU), pinned or not. Makes torch ready to use the
+// device, and refuses where it cannot be: throws TypeError, ValueError or RuntimeError that names
+// the option. GIL held.
 [[nodiscard]] std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_blocking,
-                                                        py::handle stream);
+                                                        py::handle stream, bool pin_memory);
+
+// Throws RuntimeError in a forked child of a process that used the accelerator. GIL held.
+void refuse_forked_child(const std::string& what);
 
 // Changes the settings of staging memory; None leaves one as it is, threads=0 takes its limit away.
 // Throws TypeError or ValueError, and then nothing is changed. GIL held.

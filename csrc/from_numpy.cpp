@@ -68,16 +68,15 @@ struct Copies {
   std::vector<py::object> scalars;  // arrays that inspect() made, alive until they are copied
 };
 
-// A tensor over a part of a pinned block. Its storage is the block's, so that torch recognises it
-// (see pinned.h), and keeps the block instead of the array.
-at::Tensor build_over_pinned(ImplArena& arena, const PinnedBlock& block, const void* data,
+// A tensor over a part of a pinned block. Its storage is all of the block's, so that torch
+// recognises it (see pinned.h).
+at::Tensor build_over_pinned(ImplArena& arena, const PinnedBlock& block, c10::DataPtr&& array,
                              c10::ScalarType dtype, c10::IntArrayRef shape,
                              c10::IntArrayRef strides) {
-  at::Tensor tensor = build_shared(arena, share_pinned(block), block.nbytes, dtype, shape, strides);
-  const auto offset = static_cast<const char*>(data) - block.data;
-  tensor.unsafeGetTensorImpl()->set_storage_offset(
-      offset / static_cast<std::ptrdiff_t>(c10::elementSize(dtype)));
-  return tensor;
+  const auto offset = static_cast<const char*>(array.get()) - block.data;
+  const auto itemsize = static_cast<std::ptrdiff_t>(c10::elementSize(dtype));
+  return build_shared_with_owner(arena, share_pinned(block), std::move(array), block.nbytes, dtype,
+                                 offset / itemsize, shape, strides);
 }
 
 // Builds every tensor; the shared ones are put into the list.
@@ -107,9 +106,10 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
     if (plan.action == Action::kShare) {
       const c10::IntArrayRef strides(plan.strides, shape.size());
       const auto block = any_pinned ? find_pinned(view.data, plan.nbytes) : std::nullopt;
-      tensor = block ? build_over_pinned(arena, *block, view.data, plan.dtype, shape, strides)
-                     : build_shared(arena, own(items.take(i), view.data), plan.nbytes, plan.dtype,
-                                    shape, strides);
+      c10::DataPtr array = own(items.take(i), view.data);
+      tensor = block
+                   ? build_over_pinned(arena, *block, std::move(array), plan.dtype, shape, strides)
+                   : build_shared(arena, std::move(array), plan.nbytes, plan.dtype, shape, strides);
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
       copies.jobs.add(view, plan.numel, plan.dtype, tensor.mutable_data_ptr());
@@ -153,11 +153,6 @@ py::list from_numpy_to_plain_device(py::handle arrays, ConvertOptions options,
 }
 
 void check_options(const ConvertOptions& options, const Placement& placement) {
-  if (placement.device && placement.pin_memory) {
-    throw ValueError(
-        "pin_memory: expected False with device=, got True. Leave it out: staging "
-        "memory is pinned anyhow.");
-  }
   if (options.copy != CopyPolicy::kNever || (!placement.device && !placement.pin_memory)) return;
   const std::string where = placement.device
                                 ? "device=\"" + placement.device->transfer.device.str() + "\""

@@ -12,7 +12,6 @@
 #include "gc_pause.h"
 #include "hidden_list.h"
 #include "pinned.h"
-#include "pinned_array.h"
 #include "slabs.h"
 #include "source_reader.h"
 #include "staging.h"
@@ -40,6 +39,10 @@ py::list build_all(const Sources& sources, const Slabs& slabs,
     const std::size_t result_offset =
         offset / c10::elementSize(place.packed) * c10::elementSize(place.dtype);
     const c10::IntArrayRef shape(sources.shape(form), static_cast<std::size_t>(form.ndim));
+    if (form.numel == 0) {
+      tensors.set(index, build_empty_like(arena, memory[slab], place.dtype, shape));
+      return;
+    }
     tensors.set(index, build_view(arena, memory[slab], place.dtype, result_offset, shape));
   });
   return std::move(tensors).reveal();
@@ -66,8 +69,12 @@ class JobAdder {
 std::vector<at::Tensor> fill_pinned(const Sources& sources, const Slabs& slabs,
                                     std::optional<int> threads) {
   std::vector<at::Tensor> memory;
-  for (const Slab& slab : slabs.slabs) {
-    memory.push_back(make_pinned({static_cast<std::int64_t>(slab.nbytes)}, c10::kByte));
+  {
+    const GilRelease release;  // it can take long
+    for (const Slab& slab : slabs.slabs) {
+      memory.push_back(
+          make_pinned({static_cast<std::int64_t>(slot_aligned(slab.nbytes))}, c10::kByte));
+    }
   }
   GatherJobs jobs;
   jobs.clear_gaps();
@@ -82,10 +89,10 @@ std::vector<at::Tensor> fill_pinned(const Sources& sources, const Slabs& slabs,
 }
 
 // The array's elements, if they can be sent from where they are: in pinned memory, as they have to
-// arrive, and nobody changes them before they are sent.
-std::optional<PinnedSource> pinned_source(const SourceReader& reader, const Sources& sources,
-                                          const Sources::Form& form, const Slabs::Place& place,
-                                          std::size_t index, const TransferOptions& device) {
+// arrive. Nobody changes them meanwhile, because the caller waits.
+std::optional<PinnedSource> pinned_source(const Sources& sources, const Sources::Form& form,
+                                          const Slabs::Place& place, std::size_t index,
+                                          c10::DeviceType type) {
   const ArrayView view = sources.view(form, index);
   const auto itemsize = static_cast<std::int64_t>(view.element.itemsize);
   const bool is_as_sent = form.element.twin == place.packed && !form.swapped &&
@@ -93,21 +100,20 @@ std::optional<PinnedSource> pinned_source(const SourceReader& reader, const Sour
   if (!is_as_sent) return std::nullopt;
   const auto nbytes = static_cast<std::size_t>(form.numel * itemsize);
   const std::optional<PinnedBlock> block = find_pinned(view.data, nbytes);
-  if (!block || block->type != device.device.type()) return std::nullopt;
-  const bool stays = !device.non_blocking || is_immutable(reader.items()[index]);
-  if (!stays && !is_seeded(Fault::kPinnedThoughWritten)) return std::nullopt;
+  if (!block || block->type != type) return std::nullopt;
   return PinnedSource{view.data, nbytes, block->data, block->context, 0};
 }
 
 // What is sent from where it is, with its slab as the section.
-std::vector<PinnedSource> pinned_sources(const SourceReader& reader, const Sources& sources,
-                                         const Slabs& slabs, const TransferOptions& device) {
+std::vector<PinnedSource> pinned_sources(const Sources& sources, const Slabs& slabs,
+                                         const TransferOptions& device) {
   std::vector<PinnedSource> pinned;
-  if (!has_pinned_blocks()) return pinned;
+  const bool may_change = device.non_blocking && !is_seeded(Fault::kPinnedThoughWritten);
+  if (may_change || !has_pinned_blocks()) return pinned;
   slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                               std::size_t index, std::size_t slab, std::size_t) {
     if (!slabs.slabs[slab].is_own) return;
-    auto source = pinned_source(reader, sources, form, place, index, device);
+    auto source = pinned_source(sources, form, place, index, device.device.type());
     if (!source) return;
     source->section = slab;
     pinned.push_back(*source);
@@ -116,41 +122,47 @@ std::vector<PinnedSource> pinned_sources(const SourceReader& reader, const Sourc
 }
 
 // A section for each slab. Those that are sent from where they are take no place on the wire.
-std::vector<Section> sections_of(const Slabs& slabs, const std::vector<PinnedSource>& pinned,
-                                 Wire& wire) {
-  std::vector<Section> sections;
+void add_sections(const Slabs& slabs, Freight& freight) {
   for (const Slab& slab : slabs.slabs) {
-    sections.push_back({0, slab.nbytes, slab.packed, slab.dtype, slab.is_own, true, {}, {}});
+    freight.sections.push_back({.nbytes = slab.nbytes,
+                                .wire_dtype = slab.packed,
+                                .dtype = slab.dtype,
+                                .is_own = slab.is_own});
   }
-  for (const PinnedSource& source : pinned) sections[source.section].is_on_wire = false;
-  for (Section& section : sections) {
-    section.wire_begin = wire.nbytes;
-    if (section.is_on_wire) wire.nbytes += section.nbytes;
+  for (const PinnedSource& source : freight.pinned) {
+    freight.sections[source.section].is_on_wire = false;
   }
-  return sections;
+  for (Section& section : freight.sections) {
+    section.wire_begin = freight.wire.nbytes;
+    if (section.is_on_wire) freight.wire.nbytes += slot_aligned(section.nbytes);
+  }
 }
 
 std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sources& sources,
                                  const Slabs& slabs, const TransferOptions& device,
                                  std::optional<int> threads) {
-  const std::vector<PinnedSource> pinned = pinned_sources(*reader, sources, slabs, device);
-  Wire wire;
-  std::vector<Section> sections = sections_of(slabs, pinned, wire);
-  wire.jobs.clear_gaps();
-  JobAdder adder(sources, wire.jobs);
+  std::vector<Freight> freights(1);
+  Freight& freight = freights[0];
+  freight.pinned = pinned_sources(sources, slabs, device);
+  add_sections(slabs, freight);
+  GatherJobs& jobs = freight.wire.jobs;
+  jobs.clear_gaps();
+  JobAdder adder(sources, jobs);
   slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                                        std::size_t index, std::size_t slab, std::size_t offset) {
-    if (!sections[slab].is_on_wire) return;
-    adder.add(form, index, place.packed, Wire::at(sections[slab].wire_begin + offset));
+    const Section& section = freight.sections[slab];
+    if (section.is_on_wire) {
+      adder.add(form, index, place.packed, Wire::at(section.wire_begin + offset));
+    }
   });
   if (is_seeded(Fault::kItemsDropped)) reader.reset();
   {
     std::optional<GilRelease> release;
     if (!is_seeded(Fault::kGilHeld)) release.emplace();
-    send(wire, sections, pinned, device, threads);
+    send(freights, device, threads);
   }
   std::vector<at::Tensor> memory;
-  for (Section& section : sections) memory.push_back(std::move(section.result));
+  for (Section& section : freight.sections) memory.push_back(std::move(section.result));
   return memory;
 }
 

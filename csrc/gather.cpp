@@ -15,9 +15,6 @@ namespace {
 // faster.
 constexpr std::size_t kPieceBytes = 256 << 10;
 
-// A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
-constexpr std::size_t kBytesPerThread = 1 << 20;
-
 // Elements on their way from one step to the next stay in the first-level cache.
 constexpr std::size_t kBlockBytes = 8 << 10;
 
@@ -49,8 +46,8 @@ void clear_gap(char* end) {
   if (over != 0 && !is_seeded(Fault::kGapsNotCleared)) std::memset(end, 0, kSlotAlignment - over);
 }
 
-int helpful_threads(std::optional<int> threads, std::size_t nbytes) {
-  const auto helpful = static_cast<int>(std::min<std::size_t>(nbytes / kBytesPerThread, 1 << 20));
+int helpful_threads(std::optional<int> threads, std::size_t nbytes, std::size_t per_thread) {
+  const auto helpful = static_cast<int>(std::min<std::size_t>(nbytes / per_thread, 1 << 20));
   return std::min(threads ? *threads : default_threads(), helpful);
 }
 
@@ -199,18 +196,19 @@ void GatherJobs::clear() {
 }
 
 void GatherJobs::run_part(std::size_t begin, std::size_t end, std::ptrdiff_t shift,
-                          std::optional<int> threads) const {
+                          std::optional<int> threads, std::size_t bytes_per_thread) const {
   const std::size_t total = end - begin;
   const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
   auto copy_piece = [this, begin, end, shift](std::int64_t piece) noexcept {
     const std::size_t from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
     copy_bytes(from, std::min(from + kPieceBytes, end), shift);
   };
-  run_pieces(pieces, helpful_threads(threads, total), PieceBody(copy_piece));
+  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceBody(copy_piece));
 }
 
 void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows,
-                          std::ptrdiff_t shift, std::optional<int> threads) const {
+                          std::ptrdiff_t shift, std::optional<int> threads,
+                          std::size_t bytes_per_thread) const {
   const std::int64_t count = end - begin;
   const std::size_t total =
       nbytes() / static_cast<std::size_t>(rows) * static_cast<std::size_t>(count);
@@ -223,7 +221,7 @@ void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t row
     };
     copy_parts(first_row(piece), first_row(piece + 1), rows, shift);
   };
-  run_pieces(pieces, helpful_threads(threads, total), PieceBody(copy_piece));
+  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceBody(copy_piece));
 }
 
 std::size_t GatherJobs::work_before(const char* address) const {

@@ -20,6 +20,12 @@ namespace tensorlift {
 
 // What slots are aligned to that are to be cut, cleared up to, and used on any device.
 inline constexpr std::size_t kSlotAlignment = 64;
+[[nodiscard]] constexpr std::size_t slot_aligned(std::size_t nbytes) {
+  return (nbytes + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
+}
+
+// A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
+inline constexpr std::size_t kBytesPerThread = 1 << 20;
 
 // The copies that one call has to make. Copies shape and strides out of the views, so that a job
 // stays true whatever happens to the array object; the elements are read when run() is called.
@@ -65,7 +71,7 @@ class GatherJobs {
   // it `shift` bytes behind the slots: so a destination is written a window at a time, somewhere
   // else. Slots are addresses that nobody touches then.
   void run_part(std::size_t begin, std::size_t end, std::ptrdiff_t shift,
-                std::optional<int> threads) const;
+                std::optional<int> threads, std::size_t bytes_per_thread = kBytesPerThread) const;
 
   // How much of nbytes() is what is written below `address`, which is no address within an element.
   // For slots in the order of their addresses, without holes in them.
@@ -80,7 +86,7 @@ class GatherJobs {
 
   // The same for rows [begin, end) of them, `shift` bytes behind the slots.
   void run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows, std::ptrdiff_t shift,
-                std::optional<int> threads) const;
+                std::optional<int> threads, std::size_t bytes_per_thread = kBytesPerThread) const;
 
   // Forgets all jobs, keeps the memory.
   void clear();

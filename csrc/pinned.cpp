@@ -1,6 +1,8 @@
 #include "pinned.h"
 
+#include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/empty.h>
 
 #include <atomic>
@@ -57,26 +59,36 @@ void let_go_by_context(void* context) noexcept {
   let_go(address);
 }
 
-}  // namespace
-
-at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+c10::DeviceType accelerator() {
   if (at::accelerator::deviceCount() < 1) {
     throw ValueError(
         "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
         "it out.");
   }
+  return at::getAccelerator(true).value();
+}
+
+}  // namespace
+
+at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  static_cast<void>(accelerator());
   const PlainDispatch plain;
   return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
 }
 
 void* hold_new_pinned(std::size_t nbytes) {
-  const at::Tensor memory = make_pinned({static_cast<std::int64_t>(nbytes)}, c10::kByte);
-  const c10::DataPtr& pointer = memory.storage().data_ptr();
+  const c10::DeviceType type = accelerator();
+  at::globalContext().lazyInitDevice(type);
+  // Of the very allocator that copies are recorded with: at::empty(pinned) may ask another one's
+  // where there are two accelerators.
+  c10::DataPtr pointer = at::getHostAllocator(type)->allocate(nbytes);
   auto* data = static_cast<char*>(pointer.get());
-  const PinnedBlock block{data, nbytes, pointer.get_context(), at::getAccelerator(true).value()};
+  const PinnedBlock block{data, nbytes, pointer.get_context(), type};
+  c10::Storage storage(c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(), nbytes, std::move(pointer), nullptr, false));
   Registry& all = registry.get();
   const std::lock_guard lock(all.mutex);
-  all.by_address.emplace(data, Entry{memory.storage(), block, 1});
+  all.by_address.emplace(data, Entry{std::move(storage), block, 1});
   all.by_context.emplace(block.context, data);
   ++block_count;
   return data;

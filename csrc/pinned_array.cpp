@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <string>
 
+#include "device_options.h"
 #include "errors.h"
+#include "gil.h"
 #include "options.h"
 #include "pinned.h"
 
@@ -64,7 +66,12 @@ py::object empty_pinned(py::handle shape, py::handle dtype) {
   py::object element = parse_element_dtype(dtype);
   auto* descr = reinterpret_cast<PyArray_Descr*>(element.ptr());
   const std::size_t nbytes = nbytes_of(sizes.dims, PyDataType_ELSIZE(descr), shape);
-  void* block = hold_new_pinned(std::max<std::size_t>(nbytes, 1));
+  refuse_forked_child("pinned memory");
+  void* block = nullptr;
+  {
+    const GilRelease release;  // it can take long
+    block = hold_new_pinned(std::max<std::size_t>(nbytes, 1));
+  }
   const auto capsule =
       py::reinterpret_steal<py::object>(PyCapsule_New(block, kCapsuleName, &let_go));
   if (!capsule) {
@@ -80,14 +87,6 @@ py::object empty_pinned(py::handle shape, py::handle dtype) {
   auto* made = reinterpret_cast<PyArrayObject*>(array.ptr());
   if (PyArray_SetBaseObject(made, capsule.ptr()) < 0) throw py::error_already_set();
   return array;
-}
-
-bool is_immutable(PyObject* array) {
-  while (array != nullptr && PyArray_Check(array)) {
-    if (PyArray_ISWRITEABLE(reinterpret_cast<PyArrayObject*>(array))) return false;
-    array = PyArray_BASE(reinterpret_cast<PyArrayObject*>(array));
-  }
-  return array != nullptr && PyCapsule_IsValid(array, kCapsuleName);
 }
 
 }  // namespace tensorlift

@@ -9,8 +9,4 @@ namespace tensorlift {
 // option; see make_pinned() for the rest.
 [[nodiscard]] py::object empty_pinned(py::handle shape, py::handle dtype);
 
-// Is the array read-only, and so are all that it is a view of? Then nobody changes its elements who
-// does not ask for it.
-[[nodiscard]] bool is_immutable(PyObject* array);
-
 }  // namespace tensorlift

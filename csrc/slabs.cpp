@@ -93,7 +93,7 @@ class Planner {
     const Pair pair = is_later ? Pair(packed, dtype) : Pair(c10::kByte, c10::kByte);
     if (result_bytes >= own_from_) {
       plan_.places.push_back({own_.size(), 0, 0, packed, dtype});
-      own_.insert(own_.end(), count, Slab{pair.first, pair.second, true, aligned(nbytes)});
+      own_.insert(own_.end(), count, Slab{pair.first, pair.second, true, nbytes});
       is_own_.push_back(true);
       return;
     }
@@ -116,7 +116,7 @@ class Planner {
     plan_.slabs = std::move(shared_);
     plan_.slabs.insert(plan_.slabs.end(), own_.begin(), own_.end());
     std::size_t nbytes = 0;
-    for (const Slab& slab : plan_.slabs) nbytes = sum_of(nbytes, slab.nbytes);  // they all fit
+    for (const Slab& slab : plan_.slabs) nbytes = sum_of(nbytes, aligned(slab.nbytes));  // checks
   }
 
   const std::optional<c10::ScalarType> dtype_;

@@ -1,16 +1,15 @@
 #include "staging.h"
 
 #include <ATen/core/CachingHostAllocator.h>
-#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -19,125 +18,171 @@
 #include "per_process.h"
 
 namespace tensorlift {
+namespace {
+
+c10::DataPtr allocate_pinned(c10::Device device, std::size_t nbytes) {
+  if (is_seeded(Fault::kBufferShared)) {
+    static void* const one_for_all =
+        at::getHostAllocator(device.type())->allocate(std::size_t{1} << 26).release_context();
+    return {one_for_all, c10::Device(c10::DeviceType::CPU)};
+  }
+  return at::getHostAllocator(device.type())->allocate(nbytes);
+}
+
+}  // namespace
 
 struct StagingBuffer {
-  StagingBuffer(c10::Device device, std::size_t bytes, bool kept_for_later)
-      : memory(at::getHostAllocator(device.type())->allocate(bytes)),
-        nbytes(bytes),
-        last_copy(device.type()),
-        is_kept(kept_for_later) {}
+  StagingBuffer(c10::Device device, std::size_t bytes)
+      : memory(allocate_pinned(device, bytes)), nbytes(bytes), last_copy(device.type()) {}
 
-  void await() { last_copy.synchronize(); }
-
-  c10::DataPtr memory;
-  std::size_t nbytes;
-  c10::Event last_copy;  // query() of one that was never recorded is true
-  bool is_kept;          // else for one lease alone, and its copies are the allocator's business
+  const c10::DataPtr memory;
+  const std::size_t nbytes;
+  c10::Event last_copy;  // one that was never recorded has happened
 };
 
-// The buffers of one device.
+// The buffers of one device. A buffer is idle, or in a lease. Nothing is destroyed, and nobody
+// waits for the device, under the lock.
 class StagingRing {
  public:
   explicit StagingRing(c10::Device device)
-      : device_(device), stream_(c10::impl::VirtualGuardImpl(device.type()).getNewStream(device)) {}
+      : device_(device),
+        stream_(c10::impl::VirtualGuardImpl(device.type())
+                    .getStreamFromGlobalPool(device, /*isHighPriority=*/true)) {}
 
   [[nodiscard]] c10::Stream stream() const { return stream_; }
 
-  StagingLease lease(std::size_t nbytes) {
-    const StagingSettings settings = staging_settings();
-    if (nbytes > settings.chunk_bytes) {
-      return {*this, std::make_unique<StagingBuffer>(device_, nbytes, false).release()};
+  StagingLease lease(std::size_t nbytes, const StagingSettings& settings) {
+    const std::size_t wanted = std::max(nbytes, settings.chunk_bytes);
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      const bool too_many = pinned_ > settings.buffers && !idle_.empty();
+      if (auto buffer = too_many ? nullptr : take_ready(wanted)) {
+        lock.unlock();
+        return awaited(std::move(buffer));
+      }
+      if (pinned_ < settings.buffers) return pin(wanted, lock);
+      if (idle_.empty()) {
+        given_back_.wait(lock);
+        continue;
+      }
+      auto buffer = take_to_wait_for(wanted);
+      lock.unlock();
+      if (buffer->nbytes == wanted && !too_many) return awaited(std::move(buffer));
+      StagingLease surplus(*this, std::move(buffer));  // of another size, or one too many
+      surplus.await();
+      surplus.unpin();
+      lock.lock();
     }
-    StagingLease lease(*this, take(settings));
-    if (!is_seeded(Fault::kBufferNotAwaited)) lease.buffer_->await();
-    return lease;
   }
 
-  void give_back(StagingBuffer* buffer) noexcept {
-    if (!buffer->is_kept) return delete buffer;
-    if (!is_seeded(Fault::kBufferShared)) {
+  void give_back(std::unique_ptr<StagingBuffer> buffer) noexcept {
+    {
       const std::lock_guard lock(mutex_);
-      idle_.push_back(buffer);
+      idle_.push_back(std::move(buffer));
+    }
+    given_back_.notify_one();
+  }
+
+  void unpin(std::unique_ptr<StagingBuffer> buffer) noexcept {
+    const std::size_t nbytes = buffer->nbytes;
+    buffer.reset();
+    {
+      const std::lock_guard lock(mutex_);
+      --pinned_;
+      pinned_bytes_ -= nbytes;
     }
     given_back_.notify_one();
   }
 
   void empty() {
-    std::deque<StagingBuffer*> idle;
-    {
-      const std::lock_guard lock(mutex_);
-      idle.swap(idle_);
+    for (std::size_t i = idle_count(); i > 0; --i) {
+      std::unique_lock lock(mutex_);
+      if (idle_.empty()) return;
+      StagingLease unused(*this, take(idle_.begin()));
+      lock.unlock();
+      unused.await();
+      unused.unpin();
     }
-    for (StagingBuffer* buffer : idle) drop(buffer);
   }
 
-  [[nodiscard]] std::size_t nbytes() {
+  [[nodiscard]] std::size_t pinned_bytes() {
     const std::lock_guard lock(mutex_);
-    std::size_t sum = 0;
-    for (const auto& buffer : buffers_) sum += buffer->nbytes;
-    return sum;
+    return pinned_bytes_;
+  }
+
+  void with_event(const std::function<void(c10::Event&)>& use) {
+    std::unique_lock lock(mutex_);
+    c10::Event event(device_.type());  // costs nothing before it is recorded
+    if (!events_.empty()) {
+      event = std::move(events_.back());
+      events_.pop_back();
+    }
+    lock.unlock();
+    use(event);
+    lock.lock();
+    events_.push_back(std::move(event));
   }
 
  private:
-  // A buffer of this size out of the idle ones, in turn, or a new one.
-  StagingBuffer* take(const StagingSettings& settings) {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      const bool may_pin = static_cast<int>(buffers_.size()) + being_pinned_ < settings.buffers;
-      if (!idle_.empty() && (!may_pin || idle_.front()->last_copy.query())) {
-        StagingBuffer* buffer = idle_.front();
-        if (!is_seeded(Fault::kBufferShared)) idle_.pop_front();
-        const bool is_as_set = buffer->nbytes == settings.chunk_bytes &&
-                               static_cast<int>(buffers_.size()) <= settings.buffers;
-        if (is_as_set) return buffer;
-        lock.unlock();
-        drop(buffer);  // the settings were changed
-        lock.lock();
-      } else if (may_pin) {
-        return pin(settings.chunk_bytes, lock);
-      } else {
-        given_back_.wait(lock);
-      }
+  using Idle = std::deque<std::unique_ptr<StagingBuffer>>;
+
+  std::size_t idle_count() {
+    const std::lock_guard lock(mutex_);
+    return idle_.size();
+  }
+
+  std::unique_ptr<StagingBuffer> take(Idle::iterator place) {
+    std::unique_ptr<StagingBuffer> buffer = std::move(*place);
+    idle_.erase(place);
+    return buffer;
+  }
+
+  // One of this size that need not be waited for.
+  std::unique_ptr<StagingBuffer> take_ready(std::size_t nbytes) {
+    for (auto place = idle_.begin(); place != idle_.end(); ++place) {
+      if ((*place)->nbytes == nbytes && (*place)->last_copy.query()) return take(place);
     }
+    return nullptr;
+  }
+
+  // One of another size, which makes place, or the longest idle.
+  std::unique_ptr<StagingBuffer> take_to_wait_for(std::size_t nbytes) {
+    const auto other = std::find_if(idle_.begin(), idle_.end(), [nbytes](const auto& buffer) {
+      return buffer->nbytes != nbytes;
+    });
+    return take(other == idle_.end() ? idle_.begin() : other);
+  }
+
+  StagingLease awaited(std::unique_ptr<StagingBuffer> buffer) {
+    StagingLease lease(*this, std::move(buffer));
+    if (!is_seeded(Fault::kBufferNotAwaited)) lease.await();
+    return lease;
   }
 
   // Pinning takes milliseconds: others go on meanwhile.
-  StagingBuffer* pin(std::size_t nbytes, std::unique_lock<std::mutex>& lock) {
-    ++being_pinned_;
+  StagingLease pin(std::size_t nbytes, std::unique_lock<std::mutex>& lock) {
+    ++pinned_;
+    pinned_bytes_ += nbytes;
     lock.unlock();
-    std::unique_ptr<StagingBuffer> buffer;
     try {
-      buffer = std::make_unique<StagingBuffer>(device_, nbytes, true);
+      return {*this, std::make_unique<StagingBuffer>(device_, nbytes)};
     } catch (...) {
       lock.lock();
-      if (!is_seeded(Fault::kFailedPinCounted)) --being_pinned_;
+      if (!is_seeded(Fault::kFailedPinCounted)) --pinned_;
+      pinned_bytes_ -= nbytes;
       given_back_.notify_one();
       throw;
     }
-    lock.lock();
-    --being_pinned_;
-    buffers_.push_back(std::move(buffer));
-    if (is_seeded(Fault::kBufferShared)) idle_.push_back(buffers_.back().get());
-    return buffers_.back().get();
-  }
-
-  // Unpins an idle buffer that is in idle_ no more.
-  void drop(StagingBuffer* buffer) {
-    buffer->await();
-    {
-      const std::lock_guard lock(mutex_);
-      std::erase_if(buffers_, [buffer](const auto& kept) { return kept.get() == buffer; });
-    }
-    given_back_.notify_one();
   }
 
   const c10::Device device_;
   const c10::Stream stream_;
   std::mutex mutex_;
   std::condition_variable given_back_;
-  std::vector<std::unique_ptr<StagingBuffer>> buffers_;
-  std::deque<StagingBuffer*> idle_;  // the longest unused first
-  int being_pinned_ = 0;
+  Idle idle_;       // the longest idle first
+  int pinned_ = 0;  // buffers, idle or not
+  std::size_t pinned_bytes_ = 0;
+  std::vector<c10::Event> events_;
 };
 
 namespace {
@@ -149,6 +194,7 @@ struct Rings {
 };
 PerProcess<Rings> rings;
 
+// Written with the GIL held.
 std::atomic<std::size_t> chunk_bytes{StagingSettings().chunk_bytes};
 std::atomic<int> buffers{StagingSettings().buffers};
 std::atomic<int> threads{0};  // 0: as many as torch uses
@@ -181,24 +227,34 @@ std::vector<StagingRing*> all_rings() {
 
 }  // namespace
 
+StagingLease::StagingLease(StagingRing& ring, std::unique_ptr<StagingBuffer> buffer)
+    : ring_(&ring), buffer_(std::move(buffer)) {}
+
+StagingLease::StagingLease(StagingLease&&) noexcept = default;
+
 StagingLease::~StagingLease() {
   if (is_seeded(Fault::kBufferNotReturned) && std::uncaught_exceptions() > 0) return;
-  if (buffer_ != nullptr) ring_->give_back(buffer_);
+  if (buffer_) ring_->give_back(std::move(buffer_));
 }
 
 char* StagingLease::data() const { return static_cast<char*>(buffer_->memory.get()); }
 
-void StagingLease::sent_on(const c10::Stream& stream) {
-  if (buffer_->is_kept) return buffer_->last_copy.record(stream);
-  at::getHostAllocator(stream.device_type())
-      ->record_event(buffer_->memory.get(), buffer_->memory.get_context(), stream);
-}
+void StagingLease::sent_on(const c10::Stream& stream) { buffer_->last_copy.record(stream); }
 
-StagingLease lease_staging(c10::Device device, std::size_t nbytes) {
-  return ring_of(device).lease(nbytes);
+void StagingLease::await() { buffer_->last_copy.synchronize(); }
+
+void StagingLease::unpin() noexcept { ring_->unpin(std::move(buffer_)); }
+
+StagingLease lease_staging(c10::Device device, std::size_t nbytes,
+                           const StagingSettings& settings) {
+  return ring_of(device).lease(nbytes, settings);
 }
 
 c10::Stream staging_stream(c10::Device device) { return ring_of(device).stream(); }
+
+void with_staging_event(c10::Device device, const std::function<void(c10::Event&)>& use) {
+  ring_of(device).with_event(use);
+}
 
 StagingSettings staging_settings() {
   const int limit = threads;
@@ -218,7 +274,7 @@ void empty_staging() {
 
 std::size_t staging_bytes() {
   std::size_t sum = 0;
-  for (StagingRing* ring : all_rings()) sum += ring->nbytes();
+  for (StagingRing* ring : all_rings()) sum += ring->pinned_bytes();
   return sum;
 }
 

@@ -3,16 +3,19 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <c10/core/Event.h>
 #include <c10/core/Stream.h>
 
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <optional>
 
 namespace tensorlift {
 
 struct StagingSettings {
   std::size_t chunk_bytes = std::size_t{4} << 20;  // of a buffer
-  int buffers = 3;                                 // a device, at most
+  int buffers = 3;                                 // a device, at most, of whatever size
   std::optional<int> threads;  // that fill a buffer; none: as many as torch uses
   std::size_t own_storage_bytes = std::size_t{1} << 20;  // a tensor from so many on lies alone
 };
@@ -25,11 +28,9 @@ struct StagingBuffer;
 // A pinned buffer, the holder's until this dies.
 class StagingLease {
  public:
-  StagingLease(StagingRing& ring, StagingBuffer* buffer) : ring_(&ring), buffer_(buffer) {}
+  StagingLease(StagingRing& ring, std::unique_ptr<StagingBuffer> buffer);
   ~StagingLease();
-  StagingLease(StagingLease&& other) noexcept : ring_(other.ring_), buffer_(other.buffer_) {
-    other.buffer_ = nullptr;
-  }
+  StagingLease(StagingLease&&) noexcept;
   StagingLease& operator=(StagingLease&&) = delete;
   StagingLease(const StagingLease&) = delete;
   StagingLease& operator=(const StagingLease&) = delete;
@@ -39,26 +40,34 @@ class StagingLease {
   // All copies from the buffer are enqueued on `stream`: nobody fills it before they have run.
   void sent_on(const c10::Stream& stream);
 
- private:
-  friend StagingRing;
+  // Waits until they have. Throws c10::Error.
+  void await();
 
+  // Gives the memory back to its allocator instead of the ring.
+  void unpin() noexcept;
+
+ private:
   StagingRing* ring_;
-  StagingBuffer* buffer_;
+  std::unique_ptr<StagingBuffer> buffer_;
 };
 
-// A buffer of at least `nbytes`, whose last copy has run. Waits where all are in use; pins one
-// where there are fewer than allowed. One for more than chunk_bytes is pinned for this lease alone.
-// Throws c10::Error: no memory. Any thread, without the GIL.
-[[nodiscard]] StagingLease lease_staging(c10::Device device, std::size_t nbytes);
+// A buffer of chunk_bytes, or of `nbytes` where that is more, whose last copy has run. Pins one
+// where there are fewer than allowed, else waits until one is free. Throws c10::Error: no memory,
+// or a copy has failed. Any thread, without the GIL.
+[[nodiscard]] StagingLease lease_staging(c10::Device device, std::size_t nbytes,
+                                         const StagingSettings& settings);
 
-// The stream on which copies to the device run unless the caller names another. Made when first
-// asked for; the same for all callers.
+// The stream on which copies to the device run: the same for all callers, and none that torch gives
+// to others before it has given away all of its high priority.
 [[nodiscard]] c10::Stream staging_stream(c10::Device device);
+
+// Calls use(event) with an event of the device that nobody else has. (To make one can be slow.)
+void with_staging_event(c10::Device device, const std::function<void(c10::Event&)>& use);
 
 // Gives back all buffers that nobody uses. Waits for their copies. Without the GIL.
 void empty_staging();
 
-// Bytes in pinned buffers, used and unused.
+// Bytes in pinned buffers, used and unused. Without the GIL.
 [[nodiscard]] std::size_t staging_bytes();
 
 // Did this process's parent, before fork(), send anything to a device? Then this one cannot.

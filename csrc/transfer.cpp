@@ -1,16 +1,18 @@
 #include "transfer.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <torch/version.h>
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "build.h"
+#include "errors.h"
 #include "faults.h"
 #include "staging.h"
 
@@ -19,16 +21,69 @@ namespace {
 
 using DeviceImpl = c10::impl::VirtualGuardImpl;
 
+// Threads fill a buffer at pieces of this size where much is to be sent: the bus takes some 50
+// GB/s, a thread gives about 8.
+constexpr std::size_t kBytesPerThreadOfMuch = 256 << 10;
+constexpr std::size_t kMuch = 8 << 20;
+
+// A part of a wire, and where in a buffer it lies.
+struct Piece {
+  std::size_t freight;
+  std::size_t begin, end;  // bytes on its wire
+  std::size_t at;          // in the buffer
+};
+
+// Cuts wires into buffers: one after another, several into one where they fit.
+class Cutter {
+ public:
+  Cutter(const std::vector<Freight>& freights, std::size_t limit)
+      : freights_(freights), limit_(limit) {}
+
+  // What the next buffer is filled with; nothing at the end.
+  std::vector<Piece> next() {
+    std::vector<Piece> pieces;
+    std::size_t at = 0;
+    while (freight_ < freights_.size()) {
+      const Wire& wire = freights_[freight_].wire;
+      if (offset_ == wire.nbytes) {
+        ++freight_;
+        offset_ = 0;
+        continue;
+      }
+      if (at >= limit_) break;
+      const std::size_t end = wire.window_end(offset_, limit_ - at);
+      if (!pieces.empty() && at + (end - offset_) > limit_) break;
+      pieces.push_back({freight_, offset_, end, at});
+      at += slot_aligned(end - offset_);
+      offset_ = end;
+      if (end < wire.nbytes) break;
+    }
+    return pieces;
+  }
+
+ private:
+  const std::vector<Freight>& freights_;
+  const std::size_t limit_;
+  std::size_t freight_ = 0;
+  std::size_t offset_ = 0;
+};
+
 // One send() in progress.
 class Transfer {
  public:
-  explicit Transfer(const TransferOptions& options)
+  Transfer(const TransferOptions& options, std::optional<int> threads)
       : options_(options),
+        settings_(staging_settings()),
+        threads_(threads ? threads : settings_.threads),
         impl_(options.device.type()),
         guard_(options.device),
-        consumer_(impl_.getStream(is_seeded(Fault::kStreamOfOtherDevice) ? guard_.original_device()
-                                                                         : options.device)),
-        copies_(options.stream ? *options.stream : staging_stream(options.device)) {}
+        consumer_(options.stream ? *options.stream : current_stream()),
+        copies_(staging_stream(options.device)) {
+    if (is_capturing(copies_) && !is_seeded(Fault::kCaptureAllowed)) {
+      throw RuntimeError(
+          "device: expected no graph capture on the stream that arrays are sent on, got one.");
+    }
+  }
 
   void allocate(Section& section) const {
     std::optional<c10::StreamGuard> on_copies;
@@ -40,30 +95,32 @@ class Transfer {
                                            c10::elementSize(section.dtype));
   }
 
-  // Window [begin, end) of the wire, written to `memory`, to the sections that it belongs to.
-  void copy(const char* memory, std::size_t begin, std::size_t end,
-            const std::vector<Section>& sections) {
+  void copy_pinned(const Freight& freight) const {
     const c10::StreamGuard on_copies(copies_);
-    while (next_ < sections.size() && section_end(sections[next_]) <= begin) ++next_;
-    for (std::size_t s = next_; s < sections.size() && sections[s].wire_begin < end; ++s) {
-      const Section& section = sections[s];
-      if (!section.is_on_wire) continue;
-      const std::size_t first = std::max(begin, section.wire_begin);
-      const std::size_t last = std::min(end, section_end(section));
-      const bool at_zero = section.is_own && is_seeded(Fault::kOwnMemoryAtZero);
-      copy_bytes(memory + (first - begin), last - first, section.sent,
-                 at_zero ? 0 : first - section.wire_begin);
+    for (const PinnedSource& source : freight.pinned) {
+      copy_bytes(static_cast<const char*>(source.data), source.nbytes,
+                 freight.sections[source.section].sent, 0);
+      if (is_seeded(Fault::kPinnedNotRecorded)) continue;
+      const bool by_address = is_seeded(Fault::kPinnedByAddress);
+      const void* block = by_address ? source.data : source.block;
+      at::getHostAllocator(options_.device.type())
+          ->record_event(const_cast<void*>(block), by_address ? nullptr : source.context, copies_);
     }
   }
 
-  void copy_pinned(const PinnedSource& source, const Section& section) const {
-    const c10::StreamGuard on_copies(copies_);
-    copy_bytes(static_cast<const char*>(source.data), source.nbytes, section.sent, 0);
-    if (is_seeded(Fault::kPinnedNotRecorded)) return;
-    const bool by_address = is_seeded(Fault::kPinnedByAddress);
-    const void* block = by_address ? source.data : source.block;
-    at::getHostAllocator(options_.device.type())
-        ->record_event(const_cast<void*>(block), by_address ? nullptr : source.context, copies_);
+  // Fills a buffer and sends it.
+  void send(const std::vector<Freight>& freights, const std::vector<Piece>& pieces) const {
+    const Piece& last = pieces.back();
+    StagingLease buffer =
+        lease_staging(options_.device, last.at + last.end - last.begin, settings_);
+    pass_gate();
+    if (is_seeded(Fault::kCopyBeforeGather)) copy(freights, pieces, buffer);
+    for (const Piece& piece : pieces) {
+      const Wire& wire = freights[piece.freight].wire;
+      wire.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,
+                 wire.nbytes >= kMuch ? kBytesPerThreadOfMuch : kBytesPerThread);
+    }
+    if (!is_seeded(Fault::kCopyBeforeGather)) copy(freights, pieces, buffer);
   }
 
   void cast(Section& section) const {
@@ -77,24 +134,27 @@ class Transfer {
     section.sent.reset();  // in the order of the copy stream, which has the cast before it
   }
 
-  void finish(const std::vector<Section>& sections) {
-    if (!options_.stream) {
-      order_consumer();
-      for (const Section& section : sections) {
-        if (is_seeded(Fault::kMemoryNotRecorded) && !section.is_own) continue;
-        if (is_seeded(Fault::kOwnMemoryNotRecorded) && section.is_own) continue;
-        impl_.recordDataPtrOnStream(section.result.storage().data_ptr(), consumer_);
-      }
-    }
-    if (!options_.non_blocking) impl_.synchronizeStream(copies_);
+  // The caller's stream, and the host if it wants to, wait for all that was enqueued.
+  void order() const {
+    with_staging_event(options_.device, [this](c10::Event& arrived) {
+      arrived.record(copies_);
+      if (!is_seeded(Fault::kConsumerNotOrdered)) arrived.block(consumer_);
+      if (!options_.non_blocking) arrived.synchronize();
+    });
   }
 
-  [[nodiscard]] const c10::Stream& copies() const { return copies_; }
-  [[nodiscard]] const c10::Stream& consumer() const { return consumer_; }
+  void record_use(const Section& section) const {
+    if (is_seeded(Fault::kMemoryNotRecorded) && !section.is_own) return;
+    if (is_seeded(Fault::kOwnMemoryNotRecorded) && section.is_own) return;
+    impl_.recordDataPtrOnStream(section.result.storage().data_ptr(), consumer_);
+  }
+
+  [[nodiscard]] std::size_t chunk_bytes() const { return settings_.chunk_bytes; }
 
  private:
-  static std::size_t section_end(const Section& section) {
-    return section.wire_begin + (section.is_on_wire ? section.nbytes : 0);
+  c10::Stream current_stream() const {
+    return impl_.getStream(is_seeded(Fault::kStreamOfOtherDevice) ? guard_.original_device()
+                                                                  : options_.device);
   }
 
   at::Tensor bytes_on_device(std::size_t nbytes) const {
@@ -110,45 +170,54 @@ class Transfer {
     build_view(arena, target, c10::kByte, offset, {size}).copy_(from, /*non_blocking=*/true);
   }
 
-  void order_consumer() const {
-    if (is_seeded(Fault::kConsumerNotOrdered)) return;
-    c10::Event arrived(options_.device.type());
-    arrived.record(copies_);
-    arrived.block(consumer_);
-  }
-
-  const TransferOptions& options_;
-  const DeviceImpl impl_;
-  const c10::DeviceGuard guard_;
-  const c10::Stream consumer_;
-  const c10::Stream copies_;
-  std::size_t next_ = 0;  // the first section that is not sent yet
-};
-
-void send_window(Transfer& transfer, const Wire& wire, std::size_t begin, std::size_t end,
-                 const std::vector<Section>& sections, c10::Device device,
-                 std::optional<int> threads) {
-  StagingLease buffer = lease_staging(device, end - begin);
-  pass_gate();
-  const auto copy = [&] {
-    if (is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(transfer.copies());
+  // Enqueues the copies out of a buffer, and its event behind them.
+  void copy(const std::vector<Freight>& freights, const std::vector<Piece>& pieces,
+            StagingLease& buffer) const {
+    if (is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(copies_);
     std::exception_ptr failure;
     try {
-      transfer.copy(buffer.data(), begin, end, sections);
+      const c10::StreamGuard on_copies(copies_);
+      for (const Piece& piece : pieces) {
+        copy_piece(buffer.data() + piece.at, piece, freights[piece.freight].sections);
+      }
     } catch (...) {
       failure = std::current_exception();
     }
     // After a failure as well: some of the copies may have been enqueued.
     const bool on_wrong = is_seeded(Fault::kEventOnWrongStream);
-    if (!is_seeded(Fault::kEventBeforeCopy)) {
-      buffer.sent_on(on_wrong ? transfer.consumer() : transfer.copies());
-    }
+    if (!is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(on_wrong ? consumer_ : copies_);
     if (failure) std::rethrow_exception(failure);
-  };
-  if (is_seeded(Fault::kCopyBeforeGather)) copy();
-  wire.write(begin, end, buffer.data(), threads);
-  if (!is_seeded(Fault::kCopyBeforeGather)) copy();
-}
+  }
+
+  // To the sections that it belongs to.
+  static void copy_piece(const char* memory, const Piece& piece,
+                         const std::vector<Section>& sections) {
+    auto section = std::partition_point(sections.begin(), sections.end(), [&](const Section& s) {
+      return section_end(s) <= piece.begin;
+    });
+    for (; section != sections.end() && section->wire_begin < piece.end; ++section) {
+      if (!section->is_on_wire) continue;
+      const std::size_t first = std::max(piece.begin, section->wire_begin);
+      const std::size_t last = std::min(piece.end, section_end(*section));
+      if (first >= last) continue;
+      const bool at_zero = section->is_own && is_seeded(Fault::kOwnMemoryAtZero);
+      copy_bytes(memory + (first - piece.begin), last - first, section->sent,
+                 at_zero ? 0 : first - section->wire_begin);
+    }
+  }
+
+  static std::size_t section_end(const Section& section) {
+    return section.wire_begin + (section.is_on_wire ? section.nbytes : 0);
+  }
+
+  const TransferOptions& options_;
+  const StagingSettings settings_;
+  const std::optional<int> threads_;
+  const DeviceImpl impl_;
+  const c10::DeviceGuard guard_;
+  const c10::Stream consumer_;
+  const c10::Stream copies_;
+};
 
 }  // namespace
 
@@ -163,36 +232,35 @@ bool can_transfer_to(c10::DeviceType type) {
   }
 }
 
-bool is_capturing([[maybe_unused]] const TransferOptions& options) {
+bool is_capturing([[maybe_unused]] const c10::Stream& stream) {
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
-  const DeviceImpl impl(options.device.type());
-  if (impl.isStreamCapturing(impl.getStream(options.device))) return true;
-  return options.stream && impl.isStreamCapturing(*options.stream);
+  return DeviceImpl(stream.device_type()).isStreamCapturing(stream);
 #else
   return false;
 #endif
 }
 
-void send(const Wire& wire, std::vector<Section>& sections, const std::vector<PinnedSource>& pinned,
-          const TransferOptions& options, std::optional<int> threads) {
+void send(std::vector<Freight>& freights, const TransferOptions& options,
+          std::optional<int> threads) {
+  at::globalContext().lazyInitDevice(options.device.type());
   const PlainDispatch plain;
-  Transfer transfer(options);
-  const StagingSettings settings = staging_settings();
-  if (!threads) threads = settings.threads;
-  for (Section& section : sections) transfer.allocate(section);
-  for (const PinnedSource& source : pinned) {
-    transfer.copy_pinned(source, sections[source.section]);
-  }
-  const auto cast_all = [&] {
-    for (Section& section : sections) transfer.cast(section);
+  const Transfer transfer(options, threads);
+  const auto for_each_section = [&freights](const auto& function) {
+    for (Freight& freight : freights) {
+      for (Section& section : freight.sections) function(section);
+    }
   };
+  const auto cast_all = [&] { for_each_section([&](Section& s) { transfer.cast(s); }); };
+  for_each_section([&](Section& section) { transfer.allocate(section); });
+  for (const Freight& freight : freights) transfer.copy_pinned(freight);
   if (is_seeded(Fault::kCastTooEarly)) cast_all();
-  for (std::size_t begin = 0, end = 0; begin < wire.nbytes; begin = end) {
-    end = wire.window_end(begin, settings.chunk_bytes);
-    send_window(transfer, wire, begin, end, sections, options.device, threads);
+  Cutter cutter(freights, transfer.chunk_bytes());
+  for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
+    transfer.send(freights, pieces);
   }
   if (!is_seeded(Fault::kCastTooEarly)) cast_all();
-  transfer.finish(sections);
+  transfer.order();
+  for_each_section([&](Section& section) { transfer.record_use(section); });
 }
 
 }  // namespace tensorlift

@@ -3,8 +3,10 @@
 //
 // Device-generic: c10's guards, events and host allocators, so that one build serves every backend
 // that has them, and needs no header of any. The rules that it keeps:
-//   - device memory comes from the pool of the copy stream, and a failed transfer returns it there:
-//     it is not used again before what was enqueued has run, and nothing has to be undone;
+//   - copies run on a stream of their own, whatever the caller's is busy with;
+//   - device memory comes from that stream's pool, and a failed transfer returns it there: it is
+//   not
+//     used again before what was enqueued has run, and nothing has to be undone;
 //   - the caller's stream waits for the copies, and the allocator is told that it uses the memory;
 //   - a buffer's event is recorded after its copies, on their stream.
 #pragma once
@@ -31,10 +33,10 @@ struct TransferOptions {
   bool non_blocking = true;           // false: the host waits until they are there
 };
 
-// A part of the wire and where it goes: memory of its own on the device.
+// A part of a wire and where it goes: memory of its own on the device.
 struct Section {
-  std::size_t wire_begin;      // bytes
-  std::size_t nbytes;          // on the wire
+  std::size_t wire_begin = 0;  // bytes
+  std::size_t nbytes = 0;      // on the wire
   c10::ScalarType wire_dtype;  // what is sent
   c10::ScalarType dtype;       // what it becomes, on the device; kByte, kByte: all kinds of numbers
   bool is_own = false;         // of a single tensor
@@ -52,17 +54,24 @@ struct PinnedSource {
   std::size_t section;
 };
 
+// What is sent together, and where to.
+struct Freight {
+  Wire wire;
+  std::vector<Section> sections;  // in the order of the wire
+  std::vector<PinnedSource> pinned;
+};
+
 // Has this kind of device what a transfer needs?
 [[nodiscard]] bool can_transfer_to(c10::DeviceType type);
 
-// Is work for the device recorded for a later replay at the moment? (torch 2.13 and newer; false on
+// Is work on this stream recorded for a later replay at the moment? (torch 2.13 and newer; false on
 // older ones.)
-[[nodiscard]] bool is_capturing(const TransferOptions& options);
+[[nodiscard]] bool is_capturing(const c10::Stream& stream);
 
-// Writes the wire through pinned buffers, sends it, and casts what arrives; fills in `sent` and
-// `result` of all sections. The wire's sources may be changed afterwards; those of `pinned` not
-// before the copies have run. Throws c10::Error. Without the GIL.
-void send(const Wire& wire, std::vector<Section>& sections, const std::vector<PinnedSource>& pinned,
-          const TransferOptions& options, std::optional<int> threads);
+// Writes all wires through pinned buffers, sends them, and casts what arrives; fills in `sent` and
+// `result` of all sections. The wires' sources may be changed afterwards; pinned ones not before
+// the copies have run. Throws c10::Error. Without the GIL.
+void send(std::vector<Freight>& freights, const TransferOptions& options,
+          std::optional<int> threads);
 
 }  // namespace tensorlift

@@ -15,13 +15,13 @@ std::size_t Wire::window_end(std::size_t begin, std::size_t limit) const {
   return nbytes - begin > parts * part ? begin + parts * part : nbytes;
 }
 
-void Wire::write(std::size_t begin, std::size_t end, char* memory,
-                 std::optional<int> threads) const {
+void Wire::write(std::size_t begin, std::size_t end, char* memory, std::optional<int> threads,
+                 std::size_t bytes_per_thread) const {
   const std::ptrdiff_t shift = memory - at(begin);
   if (rows > 1) {
     const std::size_t row = part_bytes();
     jobs.run_rows(static_cast<std::int64_t>(begin / row), static_cast<std::int64_t>(end / row),
-                  rows, shift, threads);
+                  rows, shift, threads, bytes_per_thread);
     return;
   }
   const auto work_before = [this](std::size_t offset) {
@@ -30,7 +30,7 @@ void Wire::write(std::size_t begin, std::size_t end, char* memory,
     return parts == 0 ? 0 : work_ends[parts - 1];
   };
   jobs.run_part(work_before(begin), end == nbytes ? jobs.nbytes() : work_before(end), shift,
-                threads);
+                threads, bytes_per_thread);
 }
 
 }  // namespace tensorlift

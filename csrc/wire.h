@@ -35,8 +35,9 @@ class Wire {
   // cannot be cut.
   [[nodiscard]] std::size_t window_end(std::size_t begin, std::size_t limit) const;
 
-  // Writes window [begin, end) to memory that is aligned to 64.
-  void write(std::size_t begin, std::size_t end, char* memory, std::optional<int> threads) const;
+  // Writes window [begin, end) to memory that is aligned to 64. A thread more for bytes_per_thread.
+  void write(std::size_t begin, std::size_t end, char* memory, std::optional<int> threads,
+             std::size_t bytes_per_thread) const;
 
  private:
   // Not 0: a slot at address 0 would be none.

@@ -47,7 +47,7 @@ def clean_up() -> None:
         FAKE.set_device(0)
     torch.accelerator.synchronize()
     tensorlift.empty_cache()
-    tensorlift.staging(**(DEFAULTS._asdict() | {"threads": DEFAULTS.threads or 0}))
+    tensorlift.staging(**DEFAULTS._asdict())
     if FAKE is not None:
         FAKE.reset_stats()
 

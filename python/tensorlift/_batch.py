@@ -55,7 +55,7 @@ def stack(
             the result be used on the stream at once, because that waits for it; False lets the
             host wait until it is there.
         stream: of `device`, on which the result is ready; None for the calling thread's current
-            one. Copies to the device run on the given stream itself, else on one of their own.
+            one. The copies run on a stream of their own, for which that one waits.
         threads: how many threads may copy; None for as many as torch uses
             (:func:`torch.get_num_threads`).
 

@@ -52,10 +52,10 @@ def from_numpy(
         pin_memory: whether the tensors' memory is page-locked, for transfers of your own.
         non_blocking: True returns as soon as everything was read: the arrays may be changed, and
             the tensors be used on the stream at once, because that waits for them; False lets the
-            host wait until they are there. (Read-only arrays of :func:`tensorlift.empty_pinned`
-            are sent from where they are; so are writeable ones with False.)
+            host wait until they are there; large arrays of :func:`tensorlift.empty_pinned` are
+            sent from where they are then.
         stream: of `device`, on which the tensors are ready; None for the calling thread's current
-            one. Copies to the device run on the given stream itself, else on one of their own.
+            one. The copies run on a stream of their own, for which that one waits.
         threads: how many threads may copy; None for as many as torch uses
             (:func:`torch.get_num_threads`).
 

@@ -31,10 +31,10 @@ def empty_pinned(
     """An array in page-locked memory, not filled: what decoders can write to.
 
     From such an array the accelerator reads without the host's help. :func:`tensorlift.from_numpy`
-    without `device` shares it with a tensor that is pinned, also a part of it; with `device` it
-    sends arrays of 1 MiB and more from where they are, without staging, if nobody changes them
-    meanwhile: with ``non_blocking=False``, or if they are read-only (``array.flags.writeable =
-    False``), and so is what they are a view of.
+    without `device` shares it, or a part of it, with a tensor that torch knows to be pinned, whose
+    storage is all of the block; with `device` and ``non_blocking=False`` it sends arrays of 1 MiB
+    and more from where they are, without staging. (With ``non_blocking=True`` the arrays may be
+    changed at once, so they are staged.)
 
     Args:
         shape: an int or a tuple of ints.
@@ -47,7 +47,8 @@ def empty_pinned(
     Raises:
         TypeError: `shape` or `dtype` is no such thing.
         ValueError: there is no accelerator that torch can use, or a size is negative.
-        RuntimeError: torch cannot allocate the memory.
+        RuntimeError: torch cannot allocate the memory; in a forked child of a process that used
+            the accelerator.
     """
     return _C.empty_pinned(shape, dtype)
 
@@ -58,13 +59,13 @@ class Staging(NamedTuple):
     Attributes:
         chunk_bytes: of a staging buffer, which is also what is sent at once.
         buffers: how many a device has at most.
-        threads: that fill a buffer; None for as many as torch uses.
+        threads: that fill a buffer; 0 for as many as torch uses.
         own_storage_bytes: from so many bytes on a tensor has memory of its own.
     """
 
     chunk_bytes: int
     buffers: int
-    threads: int | None
+    threads: int
     own_storage_bytes: int
 
 
@@ -78,8 +79,9 @@ def staging(
     """Sets how arrays are sent to accelerators, and says how it is set now.
 
     Staging memory is page-locked when it is first needed, `buffers` times `chunk_bytes` for each
-    device at most, and kept; :func:`tensorlift.empty_cache` gives it back. A change holds for calls
-    that begin later.
+    device, and kept; :func:`tensorlift.empty_cache` gives it back. (What cannot be cut, such as one
+    padded slot, takes a buffer as large as itself, one of that number.) Where all buffers are on
+    their way a call waits for one. A change holds for calls that begin later.
 
     Args:
         chunk_bytes: of a buffer, at least 4 KiB; rounded up to whole pages of 4 KiB.
@@ -99,7 +101,7 @@ def staging(
     Example:
         >>> import tensorlift
         >>> tensorlift.staging()
-        Staging(chunk_bytes=4194304, buffers=3, threads=None, own_storage_bytes=1048576)
+        Staging(chunk_bytes=4194304, buffers=3, threads=0, own_storage_bytes=1048576)
     """
     _C.set_staging(chunk_bytes, buffers, threads, own_storage_bytes)
     return Staging(*_C.staging())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -18,11 +19,6 @@ BIG = 1 << 18  # float64 numbers: 2 MiB, which is sent on its own
 def pinned(count: int, value: float) -> np.ndarray:
     array = tensorlift.empty_pinned(count, np.float64)
     array.fill(value)
-    return array
-
-
-def frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
     return array
 
 
@@ -90,65 +86,76 @@ def test_torchs_own_transfer_of_a_part_is_recorded(fake):
     assert again[0] == 9
 
 
-def test_writeable_arrays_are_staged():
+def test_the_array_lives_as_long_as_the_tensor():
+    class Mine(np.ndarray):
+        pass
+
+    array = pinned(1000, 3)
+    part = array[:100].view(Mine)
+    ended = []
+    weakref.finalize(part, lambda: ended.append(True))
+    (tensor,) = tensorlift.from_numpy([part])
+    del part
+    gc.collect()
+    assert not ended
+    assert tensor[0] == 3
+    del tensor
+    assert ended
+
+
+def test_arrays_that_may_be_changed_are_staged():
+    """Also frozen ones: there may be a view, a memoryview or a tensor that is not."""
     array = pinned(BIG, 3)
+    view = array[:]
+    array.flags.writeable = False
     (tensor,) = tensorlift.from_numpy([array], device=NAME)
-    array.fill(4)
+    view.fill(4)
     assert bool((tensor.cpu() == 3).all())
 
 
-def test_read_only_views_of_writeable_arrays_are_staged():
-    array = pinned(BIG, 3)
-    (tensor,) = tensorlift.from_numpy([frozen(array[:])], device=NAME)
-    array.fill(4)
-    assert bool((tensor.cpu() == 3).all())
-
-
-def test_read_only_arrays_are_sent_from_where_they_are(fake):
-    arrays = [frozen(pinned(BIG, 3)), frozen(pinned(BIG, 4))[8:]]
+def test_a_waiting_call_sends_them_from_where_they_are(fake):
+    arrays = [pinned(BIG, 3), pinned(BIG, 4)[8:]]
     fake.reset_stats()
-    tensors = tensorlift.from_numpy(arrays, device=NAME)
-    assert fake.stats()["h2d"] == 2
-    assert _C.staging_bytes() == 0
+    tensors = tensorlift.from_numpy(arrays, device=NAME, non_blocking=False)
     stats = fake.stats()
-    assert stats["record_event"] - stats["record_event_miss"] >= 2  # torch's own copy misses one
-    assert same(tensors, arrays)
-
-
-def test_their_memory_stays_until_it_was_sent(fake):
-    arrays = [frozen(pinned(BIG, 3))[8:]]
-    tensors = tensorlift.from_numpy(arrays, device=NAME)
-    del arrays
-    again = pinned(BIG, 9)
-    assert bool((tensors[0].cpu() == 3).all())
-    assert again[0] == 9
-
-
-def test_a_waiting_call_sends_writeable_arrays_from_where_they_are(fake):
-    array = pinned(BIG, 3)
-    (tensor,) = tensorlift.from_numpy([array], device=NAME, non_blocking=False)
+    assert stats["h2d"] == 2
     assert _C.staging_bytes() == 0
-    array.fill(4)
-    assert bool((tensor.cpu() == 3).all())
+    assert stats["record_event"] >= 3  # torch's own copies record one, we record both
+    assert same(tensors, arrays)
+    arrays[0].fill(5)
+    assert bool((tensors[0].cpu() == 3).all())
+
+
+def test_nothing_old_lies_behind_them():
+    array = tensorlift.empty_pinned((1 << 20) + 3, np.uint8)
+    array.fill(1)
+    (tensor,) = tensorlift.from_numpy([array], device=NAME, non_blocking=False)
+    assert tensor.untyped_storage().nbytes() == array.nbytes
 
 
 def test_among_others_and_with_casts():
     rng = np.random.default_rng(0)
     arrays = [
         rng.integers(0, 9, 1000),
-        frozen(pinned(BIG, 3)),
+        (pinned(BIG, 3)),
         rng.random((700, 900)),
-        frozen(pinned(10, 4)),
-        frozen(pinned(BIG, 5).reshape(512, -1).T),
+        (pinned(10, 4)),
+        (pinned(BIG, 5).reshape(512, -1).T),
     ]
-    assert same(tensorlift.from_numpy(arrays, device=NAME), arrays)
-    narrowed = tensorlift.from_numpy(arrays, device=NAME, dtype=torch.float32)
+    for waits in (True, False):
+        assert same(tensorlift.from_numpy(arrays, device=NAME, non_blocking=not waits), arrays)
+    narrowed = tensorlift.from_numpy(arrays, device=NAME, dtype=torch.float32, non_blocking=False)
     assert same(narrowed, [a.astype(np.float32) for a in arrays])
     tensorlift.staging(chunk_bytes=64 << 10)
-    small = [frozen(tensorlift.empty_pinned(BIG, np.uint8)) for _ in range(2)]
+    small = [(tensorlift.empty_pinned(BIG, np.uint8)) for _ in range(2)]
     tensorlift.staging(own_storage_bytes=1000)
     assert same(
-        tensorlift.from_numpy([*small, arrays[0].astype(np.uint8)], device=NAME, dtype=torch.int64),
+        tensorlift.from_numpy(
+            [*small, arrays[0].astype(np.uint8)],
+            device=NAME,
+            dtype=torch.int64,
+            non_blocking=False,
+        ),
         [*small, arrays[0]],
     )
 

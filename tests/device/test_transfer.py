@@ -189,10 +189,33 @@ def test_ready_on_the_given_stream_and_nobody_else_waits(fake):
     stream = torch.Stream(NAME)
     arrays = mixed()
     fake.reset_stats()
+    fake.block_stream(None)  # the current one has work that does not end
     tensors = send(arrays, stream=stream)
-    assert fake.stats().get("event_block", 0) == 0
+    assert fake.stats()["event_block"] == 1
     with stream:
         assert same(tensors, arrays)
+
+
+def test_a_busy_stream_holds_up_nobody_else(fake):
+    """Neither its own caller's host, nor transfers to other streams, however few the buffers."""
+    tensorlift.staging(chunk_bytes=16 << 10, buffers=2)
+    busy = torch.Stream(NAME)
+    fake.block_stream(busy.stream_id)
+    arrays = mixed(200)
+    late = send(arrays, stream=busy)
+    assert same(send(arrays), arrays)
+    assert fake.stats()["forbidden_wait"] == 0
+    fake.unblock()
+    with busy:
+        assert same(late, arrays)
+
+
+def test_many_streams_of_the_users_own_are_none_of_ours(fake):
+    streams = [torch.Stream(NAME) for _ in range(40)]
+    for stream in streams:
+        fake.block_stream(stream.stream_id)
+    arrays = mixed()
+    assert same(send(arrays, non_blocking=False), arrays)
 
 
 def test_copies_overlap_a_busy_consumer(fake):
@@ -292,6 +315,14 @@ def test_refused_in_a_forked_child():
     assert in_forked_child(lambda: tensorlift.staging(buffers=2)) == "no error"
     assert in_forked_child(lambda: tensorlift.empty_cache()) == "no error"
     assert in_forked_child(lambda: tensorlift.stack([np.ones(1 << 20)] * 3)) == "no error"
+    for function in (
+        lambda: tensorlift.empty_pinned(3, np.int8),
+        lambda: tensorlift.from_numpy([np.ones(3)], pin_memory=True),
+    ):
+        error = in_forked_child(function)
+        assert error.startswith(
+            "RuntimeError: device: expected a process that may use pinned memory"
+        )
 
 
 @pytest.mark.usefixtures("small_ring")
@@ -351,6 +382,40 @@ def test_pinned_memory_is_bounded_and_given_back(fake):
     tensorlift.empty_cache()
     assert _C.staging_bytes() == 0
     assert fake.live_pinned_bytes() == before
+
+
+def test_a_failed_wait_loses_no_buffer(fake):
+    tensorlift.staging(buffers=1)
+    send([np.ones(100)])
+    fake.set_capturing(True)
+    with pytest.raises(RuntimeError):
+        tensorlift.empty_cache()
+    fake.set_capturing(False)
+    assert same(send_within(5, [np.ones(100)]), [np.ones(100)])
+    tensorlift.empty_cache()
+    assert _C.staging_bytes() == 0
+
+
+def test_what_cannot_be_cut_takes_one_of_the_buffers(fake):
+    tensorlift.staging(chunk_bytes=64 << 10, buffers=2)
+    before = fake.live_pinned_bytes()
+    rows = [np.full((8, 200_000), i, np.uint8) for i in range(4)]
+    joined = tensorlift.cat(rows, dim=1, device=NAME)
+    assert torch.equal(joined.cpu(), tensorlift.cat(rows, dim=1))
+    assert fake.live_pinned_bytes() - before == _C.staging_bytes() <= 2 * 800_000
+    arrays = mixed(200)
+    assert same(send(arrays), arrays)
+    send(arrays)
+    assert _C.staging_bytes() == 2 * (64 << 10)
+
+
+def test_pad_and_jagged_are_one_transfer(fake):
+    arrays = [np.arange(n) for n in range(1, 20)]
+    fake.reset_stats()
+    tensorlift.pad(arrays, device=NAME)
+    assert fake.stats()["h2d"] == 2  # out of one buffer
+    assert fake.stats()["pinned_alloc"] + fake.stats()["pinned_reuse"] == 1
+    assert fake.stats()["event_record"] == 2
 
 
 # ---- casts
@@ -426,6 +491,19 @@ def test_small_arrays_lie_aligned_in_one_slab():
     tensors = send([np.ones(3, np.uint8), np.ones(5), np.ones((2, 2), np.float32)])
     assert len({t.untyped_storage().data_ptr() for t in tensors}) == 1
     assert all(t.storage_offset() * t.itemsize % 64 == 0 for t in tensors)
+
+
+@pytest.mark.parametrize("options", [{"device": NAME}, {"pin_memory": True}], ids=str)
+def test_empty_tensors_lie_alone(options):
+    """torch resizes an empty `out` without a word."""
+    empty, first, second = tensorlift.from_numpy(
+        [np.zeros(0), np.arange(16.0), np.zeros(0)], **options
+    )
+    x = torch.ones(16, dtype=torch.float64, device=first.device)
+    torch.add(x, x, out=empty)
+    torch.add(x, x, out=second)
+    assert first.cpu().tolist() == list(range(16))
+    assert empty.cpu().tolist() == second.cpu().tolist() == [2] * 16
 
 
 def test_nothing_old_lies_between_small_arrays():
@@ -619,7 +697,7 @@ def test_settings_are_checked_and_kept():
     before = tensorlift.staging()
     assert tensorlift.staging(chunk_bytes=5000).chunk_bytes == 8192
     assert tensorlift.staging(threads=3).threads == 3
-    assert tensorlift.staging(threads=0).threads is None
+    assert tensorlift.staging(threads=0).threads == 0
     for options in ({"chunk_bytes": 0}, {"buffers": 0}, {"threads": -1}, {"own_storage_bytes": 0}):
         with pytest.raises(ValueError, match="expected an int from"):
             tensorlift.staging(**options)

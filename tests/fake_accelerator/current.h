@@ -8,7 +8,10 @@ namespace fake {
 
 inline constexpr auto kDeviceType = c10::DeviceType::PrivateUse1;
 inline constexpr int kDevices = 2;
-inline constexpr int kStreamsPerDevice = 33;  // 0 is the default stream, the others are handed out
+inline constexpr int kStreamsInPool = 32;
+
+// 0 is the default stream; two pools are handed out, of ordinary and of high priority, as by CUDA.
+inline constexpr int kStreamsPerDevice = 1 + 2 * kStreamsInPool;
 
 // A stream of any device: device * kStreamsPerDevice + the stream's number on it.
 using StreamIndex = int;

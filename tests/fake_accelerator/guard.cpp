@@ -20,11 +20,13 @@ int device_or_current(c10::Device device) {
   return device.has_index() ? device.index() : current_device();
 }
 
-// Streams are handed out in turn, and again when all have been.
-StreamIndex next_stream(int device) {
-  static std::array<std::atomic<unsigned>, kDevices> handed_out{};
-  const unsigned turn = handed_out.at(static_cast<std::size_t>(device))++;
-  return stream_index(device, 1 + static_cast<int>(turn % (kStreamsPerDevice - 1)));
+// Those of a pool are handed out in turn, and again when all have been.
+StreamIndex next_stream(int device, bool is_high_priority) {
+  static std::array<std::array<std::atomic<unsigned>, 2>, kDevices> handed_out{};
+  const unsigned turn =
+      handed_out.at(static_cast<std::size_t>(device)).at(is_high_priority ? 1 : 0)++;
+  const int first = is_high_priority ? 1 + kStreamsInPool : 1;
+  return stream_index(device, first + static_cast<int>(turn % kStreamsInPool));
 }
 
 // An event is a Mark: what its stream had been given when it was recorded.
@@ -51,11 +53,11 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     return torch_stream(stream_index(device_or_current(device), 0));
   }
   [[nodiscard]] c10::Stream getNewStream(c10::Device device, int /*priority*/) const override {
-    return torch_stream(next_stream(device_or_current(device)));
+    return torch_stream(next_stream(device_or_current(device), /*is_high_priority=*/false));
   }
   [[nodiscard]] c10::Stream getStreamFromGlobalPool(c10::Device device,
-                                                    bool /*is_high_priority*/) const override {
-    return getNewStream(device, 0);
+                                                    bool is_high_priority) const override {
+    return torch_stream(next_stream(device_or_current(device), is_high_priority));
   }
   [[nodiscard]] c10::Stream exchangeStream(c10::Stream stream) const override {
     const c10::Stream before = getStream(stream.device());
