@@ -22,9 +22,9 @@ namespace {
 
 c10::DataPtr allocate_pinned(c10::Device device, std::size_t nbytes) {
   if (is_seeded(Fault::kBufferShared)) {
-    static void* const one_for_all =
-        at::getHostAllocator(device.type())->allocate(std::size_t{1} << 26).release_context();
-    return {one_for_all, c10::Device(c10::DeviceType::CPU)};
+    static const auto* const one_for_all =
+        new c10::DataPtr(at::getHostAllocator(device.type())->allocate(std::size_t{1} << 26));
+    return {one_for_all->get(), c10::Device(c10::DeviceType::CPU)};
   }
   return at::getHostAllocator(device.type())->allocate(nbytes);
 }
