@@ -186,14 +186,15 @@ def pinned_list(count: int, device: torch.device) -> harness.Case:
     arrays = [tensorlift.empty_pinned(LARGE, np.float32) for _ in range(count)]
     for pinned, values in zip(arrays, large(count), strict=True):
         pinned[...] = values
-        pinned.flags.writeable = False
-    tensors = tensorlift.from_numpy(arrays, readonly="share")
+    tensors = tensorlift.from_numpy(arrays)
     ways: dict[str, Way] = {
-        "tensorlift.from_numpy": lambda: tensorlift.from_numpy(arrays, device=device),
+        "from_numpy(non_blocking=False)": lambda: tensorlift.from_numpy(
+            arrays, device=device, non_blocking=False
+        ),
         "[pinned.to(non_blocking)]": lambda: [t.to(device, non_blocking=True) for t in tensors],
         LIMIT: raw_copy(arrays, device),
     }
-    return case(f"{count} x 16 MiB of empty_pinned, read-only", count, ways)
+    return case(f"{count} x 16 MiB of empty_pinned", count, ways)
 
 
 def mixed_list(device: torch.device) -> harness.Case:
@@ -391,7 +392,7 @@ def sweep(device: torch.device, count: int, rounds: int, quick: bool) -> dict[st
         "1000 x float32(1024)": (small(), 20),
     }
     defaults = tensorlift.staging()
-    default = (defaults.threads or 0, defaults.chunk_bytes, defaults.buffers)
+    default = (defaults.threads, defaults.chunk_bytes, defaults.buffers)
     threads = sorted({1, CORES, *(n for n in (2, 4, 8, 12, 16) if n <= CORES)})
     chunks = [mib << 20 for mib in ((1, 4) if quick else (1, 2, 4, 8, 16))]
     buffers = (2, 3) if quick else (2, 3, 4)
@@ -432,7 +433,7 @@ def sweep(device: torch.device, count: int, rounds: int, quick: bool) -> dict[st
         results += [
             {
                 "input": name,
-                "threads": setting[0] or None,
+                "threads": setting[0],
                 "chunk_bytes": setting[1],
                 "buffers": setting[2],
                 "gb_per_s": speed[setting],

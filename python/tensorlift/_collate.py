@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -125,6 +126,7 @@ _STACKED = {
 _OF_TENSORS = {torch_collate.collate_tensor_fn, _collate_tensors}
 _OF_SCALARS = {torch_collate.collate_numpy_scalar_fn, _collate_scalars}
 _NUMBERS = {torch_collate.collate_float_fn, torch_collate.collate_int_fn, _collate_numbers}
+_NATIVE: set[CollateFn] = {*_STACKED, *_NUMBERS}
 _ORIGINALS: dict[CollateFn, CollateFn] = {
     _collate_tensors: torch_collate.collate_tensor_fn,
     _collate_arrays: torch_collate.collate_numpy_array_fn,
@@ -231,16 +233,20 @@ class _Walk:
     def read(self, batch: Sequence[Any], path: Path) -> Any:
         first = batch[0]
         kind = type(first)
-        if kind not in self.functions:
-            self.functions[kind] = self._function_for(first)
-        function = self.functions[kind]
+        function = self._function_for(first)
         if function is not None:
             return self._leaf(function, batch, path)
         if isinstance(first, Mapping):
-            children = {
-                key: self.read(self._values(batch, key, path), (*path, key)) for key in first
-            }
-            return _Node(with_items, first, children)
+            keys = list(first)
+            columns = self._columns_of(batch, keys, path)
+            return _Node(
+                with_items,
+                first,
+                {
+                    key: self._read_tuple(column, (*path, key))
+                    for key, column in zip(keys, columns, strict=True)
+                },
+            )
         if is_namedtuple(first):
             columns = zip(*batch, strict=False)
             names = kind._fields
@@ -265,6 +271,13 @@ class _Walk:
             return _Node(with_fields, first, values)
         message = torch_collate.default_collate_err_msg_format.format(kind)
         raise TypeError(f"{path_text(0, path)}: {message}")
+
+    def _read_tuple(self, column: tuple[Any, ...], path: Path) -> Any:
+        """A column of mappings' values: whoever is not us gets it as a list, as from torch."""
+        function = self._function_for(column[0])
+        if function is not None and function in _NATIVE:
+            return self._leaf(function, column, path)
+        return self.read(list(column), path)
 
     def stack(self) -> None:
         """In a worker: all columns, to one segment of shared memory."""
@@ -295,10 +308,11 @@ class _Walk:
 
     def _function_for(self, value: Any) -> CollateFn | None:
         """By torch's rule: by the exact type, else the first that it is an instance of."""
-        exact = self.fn_map.get(type(value))
-        if exact is not None:
-            return exact
-        return next((f for kind, f in self.fn_map.items() if isinstance(value, kind)), None)
+        kind = type(value)
+        if kind not in self.functions:
+            fitting = (f for types, f in self.fn_map.items() if isinstance(value, types))
+            self.functions[kind] = self.fn_map.get(kind) or next(fitting, None)
+        return self.functions[kind]
 
     def _leaf(self, function: CollateFn, batch: Sequence[Any], path: Path) -> Any:
         if function in _STACKED:
@@ -330,16 +344,19 @@ class _Walk:
         return _Column(len(self.columns) - 1)
 
     @staticmethod
-    def _values(batch: Sequence[Any], key: Any, path: Path) -> list[Any]:
+    def _columns_of(batch: Sequence[Any], keys: list[Any], path: Path) -> Iterable[Any]:
+        """For each key the values of all samples."""
         try:
-            return [sample[key] for sample in batch]
+            if len(keys) == 1:
+                return [tuple([sample[keys[0]] for sample in batch])]
+            return list(zip(*map(itemgetter(*keys), batch), strict=True)) if keys else []
         except KeyError as error:
             for index, sample in enumerate(batch):
-                if key not in sample:
-                    place = path_text(index, path)
-                    raise KeyError(
-                        f"{place}: expected the key {key!r}, as in samples[0]."
-                    ) from error
+                for key in keys:
+                    if key not in sample:
+                        place = path_text(index, path)
+                        message = f"{place}: expected the key {key!r}, as in samples[0]."
+                        raise KeyError(message) from error
             raise
 
     @staticmethod

@@ -105,7 +105,7 @@ class _Taken:
         self.index = index
 
 
-class _Uncommon(Exception):
+class _UncommonContainerError(Exception):
     """There is a container that is no dict, list or tuple."""
 
 
@@ -120,7 +120,7 @@ def _replace_leaves(
     root = [tree]
     try:
         result = _copy_containers(root, is_wanted, leaves, places)
-    except _Uncommon:
+    except _UncommonContainerError:
         return _replace_leaves_of_any(tree, is_wanted, convert_all)
     if leaves:
         for (container, key), tensor in zip(places, convert_all(leaves), strict=True):
@@ -143,7 +143,7 @@ def _copy_containers(
         elif kind is dict or kind is list or kind is tuple:
             copy[key] = _copy_containers(child, is_wanted, leaves, places)
         else:
-            raise _Uncommon
+            raise _UncommonContainerError
     return copy
 
 
