@@ -34,7 +34,9 @@ c10::Device parse_name(py::handle device) {
     throw TypeError(kExpected + repr_of(device) + ".");
   }
   try {
-    const py::object parsed = py::module_::import("torch").attr("device")(device);
+    // torch.device(device), without an import.
+    const py::handle type(reinterpret_cast<PyObject*>(&THPDeviceType));
+    const py::object parsed = type(device);
     return reinterpret_cast<THPDevice*>(parsed.ptr())->device;
   } catch (const py::error_already_set& error) {
     throw ValueError(kExpected + repr_of(device) + " (" + first_line(error) + ").");

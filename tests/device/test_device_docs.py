@@ -1,5 +1,6 @@
 """What the documentation shows of devices is what happens, and the benchmark runs."""
 
+import os
 import subprocess
 import sys
 
@@ -18,11 +19,31 @@ def test_there_is_something_to_read():
     assert FOR_A_DEVICE
 
 
+def run_benchmark(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench_transfer.py"), "--quick", *options]
+    environment = os.environ | {"PYTHONWARNINGS": "error"}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=600, env=environment
+    )
+
+
 @needs_fake
 def test_the_benchmark_runs_and_checks_its_output():
-    command = [sys.executable, str(ROOT / "benchmarks" / "bench_transfer.py"), "--quick"]
-    result = subprocess.run(
-        [*command, "--device", NAME], capture_output=True, text=True, check=False, timeout=300
-    )
+    result = run_benchmark("--device", NAME, "--sweep")
     assert result.returncode == 0, result.stderr
-    assert "ratio" in result.stdout
+    for text in ("FIGURES MEAN NOTHING", "ratio", "overlap", "Best:"):
+        assert text in result.stdout
+
+
+@needs_fake
+def test_the_benchmark_keeps_no_figures_of_the_fake_accelerator(tmp_path):
+    report = tmp_path / "report.json"
+    assert run_benchmark("--device", NAME, "--json", str(report)).returncode == 2
+    assert not report.exists()
+
+
+@needs_fake
+def test_the_benchmark_says_that_it_needs_an_accelerator():
+    result = run_benchmark()
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
