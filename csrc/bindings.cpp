@@ -119,13 +119,16 @@ void define_batches(py::module_& module) {
   module.def(
       "send_tensors",
       [](py::handle tensors, py::handle device, py::handle stream, py::handle threads) {
-        const auto target = parse_device(device, py::bool_(true), stream, false);
-        if (!target || target->is_plain) throw InternalError("send_tensors: not to this device");
-        return from_numpy_packed(tensors, ConvertOptions(), target->transfer,
-                                 parse_threads(threads), /*takes_tensors=*/true);
+        const auto target = parse_device(device, py::bool_(true), stream, device.is_none());
+        if (target && target->is_plain) throw InternalError("send_tensors: not to this device");
+        return from_numpy_packed(
+            tensors, ConvertOptions(),
+            target ? std::optional<TransferOptions>(target->transfer) : std::nullopt,
+            parse_threads(threads), /*takes_tensors=*/true);
       },
       py::arg("tensors"), py::arg("device"), py::arg("stream"), py::arg("threads"),
-      "As from_numpy(device=), but for arrays and tensors of the host.");
+      "As from_numpy(device=), or (pin_memory=True) without, but for arrays and tensors of the "
+      "host.");
   module.def(
       "can_send_to",
       [](py::handle device) {

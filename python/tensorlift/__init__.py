@@ -11,6 +11,7 @@ from importlib.metadata import version  # noqa: E402
 from . import reference  # noqa: E402
 from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
 from ._collate import collate, collate_fn_map, install, uninstall  # noqa: E402
+from ._collate_options import Collate  # noqa: E402
 from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
@@ -21,6 +22,7 @@ from ._tree_convert import convert  # noqa: E402
 __version__ = version("tensorlift")
 
 __all__ = [
+    "Collate",
     "DevicePrefetcher",
     "Entry",
     "Explanation",

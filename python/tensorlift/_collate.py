@@ -66,9 +66,22 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
         >>> batch["image"].shape, batch["label"]
         (torch.Size([3, 2, 2]), tensor([0, 1, 2]))
     """
+    return collate_with(samples, collate_fn_map, None)
+
+
+# Makes the batch of one place, in its own way; None: as all others.
+OwnWay: TypeAlias = Callable[[Sequence[Any]], Any]
+
+
+def collate_with(
+    samples: Sequence[Any],
+    fn_map: CollateFnMap | None,
+    way_for: Callable[[Path], OwnWay | None] | None,
+) -> Any:
+    """:func:`collate`, where arrays at a path for which there is a way of their own go that way."""
     if len(samples) == 0:
         raise ValueError("samples: expected at least one sample, got none.")
-    walk = _Walk(collate_fn_map)
+    walk = _Walk(fn_map, way_for)
     structure = walk.read(samples, ())
     walk.stack()
     batch = walk.rebuild(structure)
@@ -186,11 +199,20 @@ def _by_torch(
     except (RuntimeError, TypeError, ValueError) as error:
         if not isinstance(refusal, Exception):
             raise
-        words = re.sub(
-            r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(refusal)
-        )
         kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
-        raise kind(words) from error
+        raise kind(_named(refusal, path)) from error
+
+
+def _named(error: Exception, path: Path) -> str:
+    """What an error says of arrays[5], said of samples[5] and the place in it."""
+    return re.sub(r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(error))
+
+
+def _in_own_way(way: OwnWay, batch: Sequence[Any], path: Path) -> Any:
+    try:
+        return way(batch)
+    except (TypeError, ValueError, IndexError) as error:
+        raise type(error)(_named(error, path)) from error
 
 
 # ---- our walk
@@ -219,7 +241,10 @@ class _Node:
 class _Walk:
     """Reads samples, stacks all columns at once, and builds the batch."""
 
-    def __init__(self, fn_map: CollateFnMap | None) -> None:
+    def __init__(
+        self, fn_map: CollateFnMap | None, way_for: Callable[[Path], OwnWay | None] | None
+    ) -> None:
+        self.way_for = way_for
         self.fn_map = torch_collate.default_collate_fn_map
         if fn_map:  # in front: torch takes the first that fits
             self.fn_map = fn_map | {k: v for k, v in self.fn_map.items() if k not in fn_map}
@@ -317,6 +342,8 @@ class _Walk:
     def _leaf(self, function: CollateFn, batch: Sequence[Any], path: Path) -> Any:
         if function in _STACKED:
             original = _ORIGINALS.get(function, function)
+            if self.way_for is not None and (way := self.way_for(path)) is not None:
+                return _in_own_way(way, batch, path)
             if function in _OF_TENSORS and not _all_plain_tensors(batch):
                 return original(batch, collate_fn_map=self.fn_map)
             if function in _OF_SCALARS and (numbers := _scalars_as_array(batch)) is not None:

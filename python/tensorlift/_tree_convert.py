@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,14 @@ def convert(
 _LARGE = 1 << 20
 
 
-def send(tree: Any, device: torch.device, stream: torch.Stream, threads: int | None) -> Any:
+def pin(tree: Any) -> Any:
+    """The tree with all of its arrays and tensors of the host in pinned memory, packed."""
+    return _replace_leaves(
+        tree, _is_packable, lambda leaves: _C.send_tensors(leaves, None, None, None)
+    )
+
+
+def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: int | None) -> Any:
     """The tree with all of its arrays and tensors of the host on the device, ready on `stream`."""
     tree = _replace_leaves(
         tree, _is_packable, lambda leaves: _C.send_tensors(leaves, device, stream, threads)
@@ -90,7 +98,7 @@ def send(tree: Any, device: torch.device, stream: torch.Stream, threads: int | N
     def move(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor) or leaf.device.type != "cpu":
             return leaf
-        with stream:
+        with contextlib.nullcontext() if stream is None else stream:
             return leaf.to(device, non_blocking=True)
 
     return map_leaves(move, tree)

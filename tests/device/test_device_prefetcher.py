@@ -198,3 +198,17 @@ def test_a_packed_batch_is_one_copy(fake):
 def test_bad_device():
     with pytest.raises(ValueError, match="device: expected a device that torch can use here"):
         tensorlift.DevicePrefetcher([], f"{NAME}:99")
+
+
+def test_collate_with_options_to_the_device(fake):
+    samples = [{"x": np.full(3, i), "tokens": np.arange(i), "i": i, "s": "a"} for i in range(4)]
+    fake.reset_stats()
+    batch = tensorlift.Collate(device=NAME, pad=["tokens"])(samples)
+    assert fake.stats()["h2d"] == 1
+    assert batch["x"].device == batch["tokens"].sizes.device == DEVICE
+    assert batch["x"].cpu().tolist() == [[i] * 3 for i in range(4)]
+    assert batch["tokens"].sizes.cpu().flatten().tolist() == [0, 1, 2, 3]
+    assert batch["s"] == ["a"] * 4
+    batch = tensorlift.Collate(pin_memory=True)([{"x": np.ones(3), "i": 1}] * 2)
+    assert batch["x"].is_pinned()
+    assert batch["i"].is_pinned()

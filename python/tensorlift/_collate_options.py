@@ -1,0 +1,105 @@
+"""collate with options, as an object that pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from ._batch import jagged, pad, stack
+from ._collate import CollateFnMap, OwnWay, collate_with
+from ._tree import Path
+from ._tree_convert import pin, send
+from ._typing import Device, Number
+
+
+@dataclass(frozen=True)
+class Collate:
+    """A `collate_fn` with options: :func:`tensorlift.collate`, but for the places that they name.
+
+    A place is named by its last step: a key, the name of a field, an index; or by all of its steps
+    as a tuple, ``("inputs", "image")``.
+
+    Args:
+        dtype: what arrays, NumPy scalars and tensors are cast to: one dtype for all, or a mapping
+            from places to dtypes. Python numbers keep torch's.
+        pad: places of different shapes that become a :class:`tensorlift.Padded` (batch, sizes): a
+            mapping from places to the number that fills, or a collection of places (0).
+        jagged: places of different lengths that become a :class:`tensorlift.Jagged`
+            (values, offsets).
+        channels_last: places of images of shape (height, width, channels) that become a batch
+            (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
+        pin_memory: whether all tensors of the batch are put into page-locked memory, packed.
+        device: where all tensors of the batch are sent, packed, ready on the current stream. Not in
+            forked workers.
+        collate_fn_map: as for :func:`tensorlift.collate`.
+
+    Raises:
+        ValueError: a place has two ways, or `pin_memory` together with `device`.
+
+    Example:
+        >>> import numpy as np, tensorlift, torch
+        >>> samples = [{"x": np.ones(2), "tokens": np.arange(n)} for n in (1, 3)]
+        >>> batch = tensorlift.Collate(dtype={"x": torch.float32}, pad={"tokens": -1})(samples)
+        >>> batch["x"].dtype, batch["tokens"].batch
+        (torch.float32, tensor([[ 0, -1, -1],
+                [ 0,  1,  2]]))
+    """
+
+    dtype: torch.dtype | Mapping[Any, torch.dtype] | None = None
+    pad: Mapping[Any, Number] | Collection[Any] = ()
+    jagged: Collection[Any] = ()
+    channels_last: Collection[Any] = ()
+    pin_memory: bool = False
+    device: Device | None = None
+    collate_fn_map: CollateFnMap | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses contradictions before a worker meets them."""
+        for name in ("pad", "jagged", "channels_last"):
+            if isinstance(getattr(self, name), (str, bytes)):
+                raise TypeError(
+                    f"{name}: expected a collection of places, got {getattr(self, name)!r}."
+                )
+        ways = [*self.pad, *self.jagged, *self.channels_last]
+        twice = next((place for place in ways if ways.count(place) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r}: expected one of pad, jagged and channels_last, got two.")
+        if self.pin_memory and self.device is not None:
+            raise ValueError("pin_memory: expected False with device=, got True.")
+
+    def __call__(self, samples: Sequence[Any]) -> Any:
+        """The batch."""
+        batch = collate_with(samples, self.collate_fn_map, self._way_for)
+        if self.device is not None:
+            return send(batch, torch.device(self.device), None, None)
+        return pin(batch) if self.pin_memory else batch
+
+    def _way_for(self, path: Path) -> OwnWay | None:
+        dtype = self._dtype_for(path)
+        place = _find(path, self.pad)
+        if place is not None:
+            value = self.pad[place] if isinstance(self.pad, Mapping) else 0
+            return partial(pad, value=value, dtype=dtype)
+        if _find(path, self.jagged) is not None:
+            return partial(jagged, dtype=dtype)
+        if _find(path, self.channels_last) is not None:
+            return partial(stack, channel_dim=-1, memory_format=torch.channels_last, dtype=dtype)
+        return None if dtype is None else partial(stack, dtype=dtype)
+
+    def _dtype_for(self, path: Path) -> torch.dtype | None:
+        if not isinstance(self.dtype, Mapping):
+            return self.dtype
+        place = _find(path, self.dtype)
+        return None if place is None else self.dtype[place]
+
+
+def _find(path: Path, places: Collection[Any]) -> Any:
+    """The name under which a path stands among places; None if it does not."""
+    steps = tuple(step.removeprefix(".") if isinstance(step, str) else step for step in path)
+    if steps in places:
+        return steps
+    return steps[-1] if steps and steps[-1] in places else None

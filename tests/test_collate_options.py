@@ -1,0 +1,78 @@
+"""Collate: collate with options for the places that they name."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import tensorlift
+
+
+def samples(count=4):
+    return [
+        {
+            "image": np.full((6, 5, 3), i, np.uint8),
+            "tokens": np.arange(i + 1),
+            "points": np.full((i, 2), i, np.float64),
+            "label": np.int64(i),
+            "index": i,
+            "inputs": {"image": np.full((2, 2), i)},
+        }
+        for i in range(count)
+    ]
+
+
+OPTIONS = tensorlift.Collate(
+    dtype={"points": torch.float32, ("inputs", "image"): torch.float16, "label": torch.int32},
+    pad={"tokens": -1},
+    jagged=["points"],
+    channels_last=[("image",)],
+)
+
+
+def test_each_place_in_its_own_way():
+    batch = OPTIONS(samples())
+    assert batch["image"].shape == (4, 3, 6, 5)
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+    assert batch["tokens"].batch.tolist()[:2] == [[0, -1, -1, -1], [0, 1, -1, -1]]
+    assert batch["tokens"].sizes.flatten().tolist() == [1, 2, 3, 4]
+    assert batch["points"].offsets.tolist() == [0, 0, 1, 3, 6]
+    assert batch["points"].values.dtype == torch.float32
+    assert batch["label"].dtype == torch.int32
+    assert batch["index"].dtype == torch.int64
+    assert batch["inputs"]["image"].dtype == torch.float16
+
+
+def test_one_dtype_for_all_arrays():
+    batch = tensorlift.Collate(dtype=torch.float32)([{"a": np.ones(2), "b": np.int8(1), "c": 1}])
+    assert [batch[key].dtype for key in "abc"] == [torch.float32, torch.float32, torch.int64]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+def test_it_pickles_and_works_in_workers():
+    assert pickle.loads(pickle.dumps(OPTIONS)) == OPTIONS
+    loader = DataLoader(samples(), batch_size=4, num_workers=1, collate_fn=OPTIONS)
+    (batch,) = loader
+    assert type(batch["tokens"]) is tensorlift.Padded
+    assert type(batch["points"]) is tensorlift.Jagged
+    assert batch["image"].shape == (4, 3, 6, 5)
+
+
+def test_errors_name_the_place():
+    with pytest.raises(ValueError, match=r'samples\[1\]\["x"\]: expected a 1-D array like samples'):
+        tensorlift.Collate(pad=["x"])([{"x": np.ones(1)}, {"x": np.ones((1, 1))}])
+    with pytest.raises(ValueError, match="'x': expected one of pad, jagged and channels_last"):
+        tensorlift.Collate(pad=["x"], jagged=["x"])
+    with pytest.raises(ValueError, match="pin_memory: expected False with device="):
+        tensorlift.Collate(pin_memory=True, device="cpu")
+    with pytest.raises(TypeError, match="pad: expected a collection of places, got 'x'"):
+        tensorlift.Collate(pad="x")
+
+
+def test_no_accelerator_to_pin_for():
+    if torch.accelerator.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="pin_memory: expected an accelerator"):
+        tensorlift.Collate(pin_memory=True)(samples(1))
