@@ -12,4 +12,9 @@ namespace tensorlift {
 // Throws c10::Error where it is not to be had. GIL not needed.
 [[nodiscard]] c10::DataPtr allocate_pageable(std::size_t nbytes);
 
+// Has the system put pages behind memory that is about to be written, all at once: half the time of
+// a fault for each. False where it has none to give, which would end the process at the first write
+// (shared memory whose file system is full); true also where it cannot be asked.
+[[nodiscard]] bool populate(void* memory, std::size_t nbytes);
+
 }  // namespace tensorlift

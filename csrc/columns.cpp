@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "allocate.h"
 #include "batch_jobs.h"
 #include "build.h"
 #include "conduct.h"
@@ -74,6 +75,11 @@ at::Tensor make_shared(std::size_t nbytes) {
   const py::object storage =
       py::module_::import("torch").attr("UntypedStorage").attr("_new_shared")(nbytes);
   const at::Storage& unpacked = THPStorage_Unpack(storage.ptr());
+  if (!populate(unpacked.mutable_data(), nbytes)) {
+    throw RuntimeError("shared memory: expected " + std::to_string(nbytes) +
+                       " bytes for a batch, got less: it is full. Use fewer or smaller batches, or "
+                       "enlarge it (/dev/shm; Docker: --shm-size).");
+  }
   ImplArena arena(1);
   return build_over_storage(arena, unpacked, c10::kByte, {static_cast<std::int64_t>(nbytes)});
 }
