@@ -116,7 +116,7 @@ def load() -> FakeAccelerator:
     build.mkdir(parents=True, exist_ok=True)
     with _ninja_on_path():
         module = cpp_extension.load(
-            "fake_accelerator",
+            "fakeacc_native",  # not the name of this package, which it would replace
             sorted(str(source) for source in SOURCES.glob("*.cpp")),
             extra_cflags=["-O1", "-std=c++20"],
             build_directory=str(build),
