@@ -35,14 +35,14 @@ struct TransferOptions {
 
 // A part of a wire and where it goes: memory of its own on the device.
 struct Section {
-  std::size_t wire_begin = 0;  // bytes
-  std::size_t nbytes = 0;      // on the wire
-  c10::ScalarType wire_dtype;  // what is sent
-  c10::ScalarType dtype;       // what it becomes, on the device; kByte, kByte: all kinds of numbers
-  bool is_own = false;         // of a single tensor
-  bool is_on_wire = true;      // else it gets its elements from a PinnedSource
-  at::Tensor sent;             // bytes; set by send()
-  at::Tensor result;           // bytes; set by send(); the same where there is no cast
+  std::size_t wire_begin = 0;    // bytes
+  std::size_t nbytes = 0;        // on the wire
+  c10::ScalarType wire_dtype{};  // what is sent
+  c10::ScalarType dtype{};  // what it becomes, on the device; kByte, kByte: all kinds of numbers
+  bool is_own = false;      // of a single tensor
+  bool is_on_wire = true;   // else it gets its elements from a PinnedSource
+  at::Tensor sent{};        // bytes; set by send()
+  at::Tensor result{};      // bytes; set by send(); the same where there is no cast
 };
 
 // Elements that are sent from where they lie, in pinned memory.
