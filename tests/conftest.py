@@ -38,6 +38,12 @@ FAULT_SUMMARY = pytest.StashKey[str]()
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config):
     if summary := config.stash.get(FAULT_SUMMARY, None):
         terminalreporter.write_line(f"transfer to a device: {summary}")
+    reports = terminalreporter.stats.get("passed", [])
+    ran = {
+        r.nodeid.split("test_")[1].split(".py")[0] for r in reports if "integrations/" in r.nodeid
+    }
+    if ran:
+        terminalreporter.write_line(f"integrations that ran: {', '.join(sorted(ran))}")
 
 
 @pytest.fixture(params=["native", "reference"])

@@ -57,7 +57,7 @@ def test_options_are_those_of_from_numpy():
         t.dtype
         for t in (lambda r: [r[0], r[1]["x"]])(tensorlift.convert(tree, dtype=torch.float32))
     ] == [torch.float32] * 2
-    with pytest.raises(ValueError, match=r"arrays\[1\]: expected an array that can be shared"):
+    with pytest.raises(ValueError, match=r"data\[1\]: expected an array that can be shared"):
         tensorlift.convert([np.ones(1), np.ones(3)[::-1]], copy=False)
 
 
@@ -71,3 +71,11 @@ def test_more_than_torch():
     assert type(sample) is Sample
     assert sample.image.tolist() == [3, 2, 1, 0]
     assert sample.label == 3
+
+
+def test_errors_name_the_place():
+    tree = {"ok": np.ones(1), "deep": [{"point": Point(1, np.array(0, "M8[s]"))}]}
+    with pytest.raises(TypeError, match=r'data\["deep"\]\[0\]\["point"\]\.y: expected a dtype'):
+        tensorlift.convert(tree)
+    with pytest.raises(TypeError, match=r"^data: expected a dtype with a torch counterpart"):
+        tensorlift.convert(np.array(0, "M8[s]"))

@@ -38,3 +38,12 @@ def test_exceptions_come_in_their_place():
     assert next(batches).tolist() == [1]
     with pytest.raises(OSError, match="disk"):
         next(batches)
+
+
+def test_read_only_arrays_are_copied():
+    """As on a device, where they are all; without a warning."""
+    array = np.zeros(3)
+    array.flags.writeable = False
+    (tensor,) = tensorlift.DevicePrefetcher([array], "cpu")
+    tensor += 1
+    assert array.sum() == 0

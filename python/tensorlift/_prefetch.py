@@ -11,7 +11,7 @@ import torch
 
 from . import _C
 from ._tree import map_leaves
-from ._tree_convert import convert, send
+from ._tree_convert import convert, is_tensor_like, send
 from ._typing import Device
 
 T = TypeVar("T")
@@ -40,11 +40,11 @@ class DevicePrefetcher(Generic[T]):
         threads: how many threads pack a batch; None for as many as torch uses in the thread that
             made this object, or as :func:`tensorlift.staging` says.
 
-    Arrays, NumPy numbers and CPU tensors of a batch arrive as tensors of the device; everything
-    else is passed on as it is. Tensors that are pinned already and large are sent from where they
-    are. An exception of the loader reaches the consumer in its place among the batches, with its
-    traceback. Leaving early ends the thread: by `break`, an exception, Ctrl-C, or letting go of the
-    iterator.
+    Arrays, NumPy numbers, CPU tensors and TensorDicts of a batch arrive on the device; everything
+    else is passed on as it is. For a CPU arrays are shared if possible, read-only ones copied.
+    Tensors that are pinned already and large are sent from where they are. An exception of the
+    loader reaches the consumer in its place among the batches, with its traceback. Leaving early
+    ends the thread: by `break`, an exception, Ctrl-C, or letting go of the iterator.
 
     Raises:
         ValueError: torch cannot use the device, or `depth` is less than 1.
@@ -80,7 +80,7 @@ class DevicePrefetcher(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """The batches, once through the loader."""
         if self.device.type == "cpu":
-            return map(convert, self.loader)
+            return (convert(batch, readonly="copy") for batch in self.loader)
         if not self._is_packed:
             return (_to_plain(batch, self.device) for batch in self.loader)
         return self._prefetch()
@@ -104,8 +104,7 @@ class DevicePrefetcher(Generic[T]):
                     if sent.error is not None:
                         raise sent.error
                     return
-                batch = sent.batch
-                _make_ready(batch, sent.event, self.device)
+                batch = _make_ready(sent.batch, sent.event, self.device)
                 del sent
                 yield batch
                 del batch
@@ -165,21 +164,26 @@ def _put(batches: queue.Queue[_Sent], sent: _Sent, stop: threading.Event) -> boo
     return False
 
 
-def _make_ready(batch: Any, event: torch.Event, device: torch.device) -> None:
+def _make_ready(batch: Any, event: torch.Event, device: torch.device) -> Any:
     """Orders the consumer's stream behind the copies; keeps the memory until it is done with it."""
     current = torch.accelerator.current_stream(device)
     current.wait_event(event)
     seen: set[int] = set()
 
-    def record(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor) and leaf.device == device:
+    def make_ready(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu":
+            return leaf.to(device)  # of a layout that cannot be recorded on a stream
+        if not is_tensor_like(leaf) or leaf.device != device:
+            return leaf
+        if type(leaf) is torch.Tensor:
             address = leaf.untyped_storage().data_ptr()
-            if address not in seen:
-                seen.add(address)
-                leaf.record_stream(current)
+            if address in seen:
+                return leaf
+            seen.add(address)
+        leaf.record_stream(current)
         return leaf
 
-    map_leaves(record, batch)
+    return map_leaves(make_ready, batch)
 
 
 def _empty(batches: queue.Queue[_Sent]) -> None:
@@ -197,6 +201,6 @@ def _plain(device: Device) -> torch.device:
 
 def _to_plain(batch: Any, device: torch.device) -> Any:
     def move(leaf: Any) -> Any:
-        return leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf
+        return leaf.to(device) if is_tensor_like(leaf) else leaf
 
-    return map_leaves(move, convert(batch))
+    return map_leaves(move, convert(batch, readonly="copy"))

@@ -84,8 +84,8 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
         return {key: map_leaves(function, child) for key, child in tree.items()}
     if kind is list:
         return [map_leaves(function, child) for child in tree]
-    if kind in PLAIN_LEAVES:
-        return function(tree)
+    if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__"):
+        return function(tree)  # also a TensorDict, which is a mapping of another kind
     if isinstance(tree, Mapping):
         return with_items(tree, {key: map_leaves(function, tree[key]) for key in tree})
     if is_namedtuple(tree):
@@ -97,6 +97,32 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
             tree, {name: map_leaves(function, getattr(tree, name)) for name in fields_of(tree)}
         )
     return function(tree)
+
+
+def paths_of_leaves(is_wanted: Callable[[Any], bool], tree: Any) -> list[Path]:
+    """Where the wanted leaves stand, in the order of map_leaves()."""
+    paths: list[Path] = []
+
+    def walk(node: Any, path: Path) -> None:
+        kind = type(node)
+        if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__") or is_wanted(node):
+            if is_wanted(node):
+                paths.append(path)
+        elif isinstance(node, Mapping):
+            for key in node:
+                walk(node[key], (*path, key))
+        elif is_namedtuple(node):
+            for name, child in zip(kind._fields, node, strict=True):
+                walk(child, (*path, Attribute("." + name)))
+        elif isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
+            for i, child in enumerate(node):
+                walk(child, (*path, i))
+        elif is_dataclass(node):
+            for name in fields_of(node):
+                walk(getattr(node, name), (*path, Attribute("." + name)))
+
+    walk(tree, ())
+    return paths
 
 
 # The most frequent leaves, which need not be asked whether they are something else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from . import _C
 from ._convert import from_numpy
-from ._tree import PLAIN_LEAVES, map_leaves
+from ._tree import PLAIN_LEAVES, map_leaves, path_text, paths_of_leaves
 from ._typing import Device, Readonly
 
 _TEXT_AND_OBJECTS = "SUOT"  # kinds of dtypes that default_convert leaves alone
@@ -33,8 +34,9 @@ def convert(
     """The same tree with tensors in the place of its arrays.
 
     Mappings, named tuples, sequences and dataclasses keep their structure, as in
-    :func:`torch.utils.data.default_convert` (where a plain tuple becomes a list); tensors, numbers,
-    text and everything else stay as they are, and so do arrays of text or objects. All arrays are
+    :func:`torch.utils.data.default_convert` (where a plain tuple becomes a list); tensors,
+    TensorDicts, numbers, text and everything else stay as they are, and so do arrays of text or
+    objects. All arrays are
     converted by one call of :func:`from_numpy`, whose options these are: shared where they can be.
 
     Args:
@@ -52,8 +54,8 @@ def convert(
         A new tree. A dataclass is copied and gets its fields set.
 
     Raises:
-        TypeError: as for :func:`from_numpy`; arrays are counted in the order of the tree.
-        ValueError: as for :func:`from_numpy`.
+        TypeError: as for :func:`from_numpy`, with the place: ``data["x"][0]``.
+        ValueError: as for :func:`from_numpy`, with the place.
         RuntimeError: as for :func:`from_numpy`.
 
     Example:
@@ -82,6 +84,13 @@ def convert(
 _LARGE = 1 << 20
 
 
+def is_tensor_like(leaf: Any) -> bool:
+    """Whether it is moved by its own `to`, and kept by its own `record_stream`, as a TensorDict."""
+    if isinstance(leaf, torch.Tensor) and (leaf.layout != torch.strided or leaf.is_nested):
+        return False
+    return hasattr(type(leaf), "__torch_function__") and hasattr(leaf, "record_stream")
+
+
 def pin(tree: Any) -> Any:
     """The tree with all of its arrays and tensors of the host in pinned memory, packed."""
     return _replace_leaves(
@@ -96,7 +105,7 @@ def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: 
     )
 
     def move(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor) or leaf.device.type != "cpu":
+        if not is_tensor_like(leaf) or leaf.device == device:
             return leaf
         with contextlib.nullcontext() if stream is None else stream:
             return leaf.to(device, non_blocking=True)
@@ -123,6 +132,21 @@ def _replace_leaves(
     convert_all: Callable[[list[Any]], list[torch.Tensor]],
 ) -> Any:
     """The tree with converted leaves. Calls convert_all once, with all that are wanted, if any."""
+    try:
+        return _replace_leaves_of_all(tree, is_wanted, convert_all)
+    except (TypeError, ValueError) as error:
+        place = re.match(r"arrays\[(\d+)\]", str(error))
+        if place is None:
+            raise
+        path = path_text(None, paths_of_leaves(is_wanted, tree)[int(place[1])])
+        raise type(error)(path + str(error)[place.end() :]) from error
+
+
+def _replace_leaves_of_all(
+    tree: Any,
+    is_wanted: Callable[[Any], bool],
+    convert_all: Callable[[list[Any]], list[torch.Tensor]],
+) -> Any:
     leaves: list[Any] = []
     places: list[tuple[Any, Any]] = []
     root = [tree]

@@ -1,0 +1,62 @@
+"""torchdata: ``tensorlift.collate`` as the map function of a pipeline of nodes.
+
+Batcher gives lists of samples; ParallelMapper collates them in threads or processes. For a
+StatefulDataLoader it is the ``collate_fn``, as for torch's DataLoader.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import SequentialSampler
+
+import tensorlift
+
+pytest.importorskip("torchdata", minversion="0.11")
+nodes = pytest.importorskip("torchdata.nodes")
+StatefulDataLoader = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
+
+SAMPLES = [{"image": np.full((2, 3), i, np.float32), "label": i} for i in range(8)]
+
+
+def check(batches):
+    assert [batch["label"].tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    for batch in batches:
+        assert batch["image"].dtype == torch.float32
+        assert batch["image"].shape == (4, 2, 3)
+        assert batch["image"][:, 1, 2].tolist() == batch["label"].tolist()
+
+
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_nodes_collate_in_order_in_every_epoch(method):
+    samples = nodes.MapStyleWrapper(SAMPLES, SequentialSampler(SAMPLES))
+    lists = nodes.Batcher(samples, batch_size=4)
+    batches = nodes.ParallelMapper(lists, tensorlift.collate, num_workers=2, method=method)
+    loader = nodes.Loader(batches)
+
+    check(list(loader))
+    check(list(loader))
+
+
+def test_a_batch_of_a_stateful_loaders_worker_is_one_shared_segment():
+    loader = StatefulDataLoader(SAMPLES, batch_size=4, num_workers=1, collate_fn=tensorlift.collate)
+    batches = list(loader)
+
+    check(batches)
+    for batch in batches:
+        memories = {value.untyped_storage().data_ptr() for value in batch.values()}
+        assert len(memories) == 1
+        assert batch["image"].is_shared()
+
+
+def test_a_stateful_loader_goes_on_where_it_was():
+    loader = StatefulDataLoader(SAMPLES, batch_size=4, collate_fn=tensorlift.collate)
+    next(iter(loader))
+    state = loader.state_dict()
+
+    resumed = StatefulDataLoader(SAMPLES, batch_size=4, collate_fn=tensorlift.collate)
+    resumed.load_state_dict(state)
+    assert [batch["label"].tolist() for batch in resumed] == [[4, 5, 6, 7]]
