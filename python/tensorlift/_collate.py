@@ -148,7 +148,7 @@ _ORIGINALS: dict[CollateFn, CollateFn] = {
 
 
 def _all_plain_tensors(batch: Sequence[Any]) -> bool:
-    return all(type(value) is torch.Tensor for value in batch)  # a subclass has rules of its own
+    return set(map(type, batch)) == {torch.Tensor}  # a subclass has rules of its own
 
 
 def _as_array(batch: Sequence[Any]) -> Any:
@@ -168,9 +168,9 @@ def _as_array(batch: Sequence[Any]) -> Any:
 def _scalars_as_array(batch: Sequence[Any]) -> Any:
     """NumPy scalars of one type, 1-D; None for others, and where torch knows no such dtype."""
     kind = type(batch[0])
-    if kind not in _SCALARS or not all(type(value) is kind for value in batch):
+    if kind not in _SCALARS or set(map(type, batch)) != {kind}:
         return None
-    return np.array(batch)
+    return np.fromiter(batch, kind, len(batch))
 
 
 # Those that torch has as well.
