@@ -212,3 +212,16 @@ def test_collate_with_options_to_the_device(fake):
     batch = tensorlift.Collate(pin_memory=True)([{"x": np.ones(3), "i": 1}] * 2)
     assert batch["x"].is_pinned()
     assert batch["i"].is_pinned()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads; torch's own, of pin
+def test_batches_of_workers_through_the_pin_memory_thread():
+    rows = [{"x": np.full(100, i, np.float32), "i": i, "s": str(i)} for i in range(8)]
+    loader = DataLoader(
+        rows, batch_size=4, num_workers=1, pin_memory=True, collate_fn=tensorlift.collate
+    )
+    batches = list(loader)
+    assert all(batch["x"].is_pinned() and batch["i"].is_pinned() for batch in batches)
+    assert torch.cat([batch["i"] for batch in batches]).tolist() == list(range(8))
+    sent = list(tensorlift.DevicePrefetcher(batches, NAME))
+    assert torch.cat([batch["x"].cpu() for batch in sent])[:, 7].tolist() == list(range(8))
