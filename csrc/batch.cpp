@@ -23,12 +23,6 @@ namespace {
 // elements.
 constexpr std::size_t kJobsAtOnce = 32 << 10;
 
-bool any_discards_imaginary(const Sources& sources, c10::ScalarType dtype) {
-  return std::any_of(sources.forms().begin(), sources.forms().end(), [dtype](const auto& form) {
-    return discards_imaginary(form.element.twin, dtype);
-  });
-}
-
 void check_options(const BatchOptions& options) {
   if (options.device && options.out) {
     throw ValueError("out: expected None with device=, got a tensor. Leave one of them out.");

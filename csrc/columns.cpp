@@ -3,7 +3,6 @@
 #include <torch/csrc/Storage.h>
 #include <torch/csrc/autograd/python_variable.h>
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,10 +33,7 @@ struct Column {
     layout = plan_layout(reader.sources(), options);
     dtype = wanted ? *wanted : promoted_dtype(reader.sources());
     nbytes = checked_nbytes(layout.shape, dtype);
-    const auto forms = reader.sources().forms();
-    discards = std::any_of(forms.begin(), forms.end(), [this](const auto& form) {
-      return discards_imaginary(form.element.twin, dtype);
-    });
+    discards = any_discards_imaginary(reader.sources(), dtype);
   }
 
   SourceReader reader;

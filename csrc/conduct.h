@@ -8,6 +8,7 @@
 
 #include "gil.h"
 #include "python_api.h"
+#include "sources.h"
 
 namespace tensorlift {
 
@@ -31,6 +32,7 @@ void warn(const std::string& message);
 [[nodiscard]] inline bool discards_imaginary(c10::ScalarType from, c10::ScalarType to) {
   return c10::isComplexType(from) && !c10::isComplexType(to) && to != c10::kBool;
 }
+[[nodiscard]] bool any_discards_imaginary(const Sources& sources, c10::ScalarType to);
 void warn_discarded_imaginary();
 
 }  // namespace tensorlift

@@ -1,6 +1,5 @@
 #include "from_numpy_packed.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -19,14 +18,6 @@
 
 namespace tensorlift {
 namespace {
-
-void warn_if_discarding(const Sources& sources, std::optional<c10::ScalarType> dtype) {
-  const auto forms = sources.forms();
-  const bool discards = dtype && std::any_of(forms.begin(), forms.end(), [&](const auto& form) {
-                          return discards_imaginary(form.element.twin, *dtype);
-                        });
-  if (discards) warn_discarded_imaginary();
-}
 
 // The tensors, over the memory of their slabs.
 py::list build_all(const Sources& sources, const Slabs& slabs,
@@ -177,7 +168,7 @@ py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
   reader->read_all();
   const Sources sources = reader->take_sources();
   if (sources.size() == 0) return py::list();
-  warn_if_discarding(sources, options.dtype);
+  if (options.dtype && any_discards_imaginary(sources, *options.dtype)) warn_discarded_imaginary();
   const Slabs slabs = plan_slabs(sources, options.dtype, /*casts_later=*/device.has_value(),
                                  staging_settings().own_storage_bytes);
   return build_all(sources, slabs,
