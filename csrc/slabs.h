@@ -20,7 +20,6 @@ struct Slab {
   c10::ScalarType packed, dtype;
   bool is_own;             // of a single tensor
   std::size_t nbytes = 0;  // as packed
-  std::size_t begin = 0;   // in bytes, when all slabs follow each other
 };
 
 struct Slabs {

@@ -379,3 +379,13 @@ def test_errors_of_a_worker_reach_the_consumer():
 def test_a_batch_pickles_as_itself():
     batch = tensorlift.collate([{"a": np.ones(2)}] * 2)
     assert like(pickle.loads(pickle.dumps(batch)), batch)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tuples_of_text_stay_tuples_on_their_way_out_of_a_worker():
+    rows = [(np.full(2, i), f"name {i}") for i in range(4)]
+    results = [
+        next(iter(DataLoader(rows, batch_size=4, collate_fn=function, num_workers=1)))
+        for function in (tensorlift.collate, default_collate)
+    ]
+    assert like(*results)

@@ -76,3 +76,8 @@ def test_no_accelerator_to_pin_for():
         pytest.skip("there is one")
     with pytest.raises(ValueError, match="pin_memory: expected an accelerator"):
         tensorlift.Collate(pin_memory=True)(samples(1))
+
+
+def test_a_cpu_is_no_device_to_send_to():
+    batch = tensorlift.Collate(device="cpu")([{"x": np.ones(2)}] * 2)
+    assert batch["x"].device.type == "cpu"

@@ -74,7 +74,7 @@ class Collate:
     def __call__(self, samples: Sequence[Any]) -> Any:
         """The batch."""
         batch = collate_with(samples, self.collate_fn_map, self._way_for)
-        if self.device is not None:
+        if self.device is not None and torch.device(self.device).type != "cpu":
             return send(batch, torch.device(self.device), None, None)
         return pin(batch) if self.pin_memory else batch
 

@@ -44,7 +44,7 @@ def _unpack(storage: torch.Tensor, tree: Any) -> Any:
         dtype, offset, shape, stride = leaf.place
         return torch.empty(0, dtype=dtype).set_(memory, offset, shape, stride)
 
-    return map_leaves(tensor, tree)
+    return map_leaves(tensor, tree, keep_tuples=True)
 
 
 def _reduce(batch: Any, memory: torch.UntypedStorage, plain: Any) -> Any:
@@ -61,7 +61,7 @@ def _reduce(batch: Any, memory: torch.UntypedStorage, plain: Any) -> Any:
         )
 
     whole = torch.empty(0, dtype=torch.uint8).set_(memory)
-    return _unpack, (whole, map_leaves(place, plain))
+    return _unpack, (whole, map_leaves(place, plain, keep_tuples=True))
 
 
 class PackedDict(dict[Any, Any]):

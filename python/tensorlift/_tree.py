@@ -77,26 +77,34 @@ def fields_of(node: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(node)]
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The tree with function(leaf) in the place of each leaf; nodes as torch's default_convert."""
-    kind = type(tree)
-    if kind is dict:
-        return {key: map_leaves(function, child) for key, child in tree.items()}
-    if kind is list:
-        return [map_leaves(function, child) for child in tree]
-    if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__"):
-        return function(tree)  # also a TensorDict, which is a mapping of another kind
-    if isinstance(tree, Mapping):
-        return with_items(tree, {key: map_leaves(function, tree[key]) for key in tree})
-    if is_namedtuple(tree):
-        return kind(*(map_leaves(function, child) for child in tree))
-    if isinstance(tree, Sequence) and not isinstance(tree, (str, bytes)):
-        return with_elements(tree, [map_leaves(function, child) for child in tree])
-    if is_dataclass(tree):
-        return with_fields(
-            tree, {name: map_leaves(function, getattr(tree, name)) for name in fields_of(tree)}
-        )
-    return function(tree)
+def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep_tuples: bool = False) -> Any:
+    """The tree with function(leaf) in the place of each leaf; nodes as torch's default_convert.
+
+    That makes lists of tuples, unless `keep_tuples`.
+    """
+
+    def walk(node: Any) -> Any:
+        kind = type(node)
+        if kind is dict:
+            return {key: walk(child) for key, child in node.items()}
+        if kind is list:
+            return [walk(child) for child in node]
+        if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__"):
+            return function(node)  # also a TensorDict, which is a mapping of another kind
+        if isinstance(node, Mapping):
+            return with_items(node, {key: walk(node[key]) for key in node})
+        if is_namedtuple(node):
+            return kind(*(walk(child) for child in node))
+        if isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
+            elements = [walk(child) for child in node]
+            return (
+                tuple(elements) if keep_tuples and kind is tuple else with_elements(node, elements)
+            )
+        if is_dataclass(node):
+            return with_fields(node, {name: walk(getattr(node, name)) for name in fields_of(node)})
+        return function(node)
+
+    return walk(tree)
 
 
 def paths_of_leaves(is_wanted: Callable[[Any], bool], tree: Any) -> list[Path]:

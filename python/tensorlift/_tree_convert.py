@@ -167,7 +167,7 @@ def _copy_containers(
     copy: Any = {} if type(tree) is dict else [None] * len(tree)
     for key, child in tree.items() if type(tree) is dict else enumerate(tree):
         kind = type(child)
-        if kind is np.ndarray or kind is torch.Tensor or kind in PLAIN_LEAVES:
+        if kind in PLAIN_LEAVES:
             if is_wanted(child):
                 leaves.append(child)
                 places.append((copy, key))
