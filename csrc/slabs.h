@@ -77,7 +77,7 @@ struct Slabs {
 // numbers on every device?
 [[nodiscard]] bool is_for_the_device(c10::ScalarType from, c10::ScalarType to);
 
-// Bytes that a cast on the device has to save. (Its launch takes the time to send some 100 KiB.)
+// Bytes that a cast on the device has to save: a guess at what its launch costs, not measured yet.
 inline constexpr std::size_t kCastOnDeviceFrom = 64 << 10;
 
 }  // namespace tensorlift
