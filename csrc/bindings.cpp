@@ -17,6 +17,9 @@
 #include "options.h"
 #include "pinned_array.h"
 #include "python_api.h"
+#include "received_segments.h"
+#include "segment_messages.h"
+#include "segment_pool.h"
 #include "staging.h"
 #include "workers.h"
 
@@ -138,10 +141,11 @@ void define_batches(py::module_& module) {
       py::arg("device"), "Is it a device that send_tensors() knows? It is made ready.");
   module.def(
       "stack_columns",
-      [](const py::list& columns, const py::list& dtypes, bool shared, py::handle threads) {
-        return stack_columns(columns, dtypes, shared, parse_threads(threads));
+      [](const py::list& columns, const py::list& dtypes, const std::string& memory,
+         py::handle threads) {
+        return stack_columns(columns, dtypes, parse_memory(memory), parse_threads(threads));
       },
-      py::arg("columns"), py::arg("dtypes"), py::arg("shared"), py::arg("threads"),
+      py::arg("columns"), py::arg("dtypes"), py::arg("memory"), py::arg("threads"),
       "A tensor for each list, or the exception that says why not.");
   module.def(
       "explain_batch",
@@ -166,6 +170,8 @@ void define_memory(py::module_& module) {
       [] {
         empty_block_cache();
         const GilRelease release;
+        empty_segment_pool();
+        empty_received_segments();
         empty_staging();
       },
       "See tensorlift.empty_cache.");
@@ -184,6 +190,26 @@ void define_memory(py::module_& module) {
       "(chunk_bytes, buffers, threads, own_storage_bytes): see tensorlift.staging.");
   module.def("set_staging", &parse_staging, py::arg("chunk_bytes"), py::arg("buffers"),
              py::arg("threads"), py::arg("own_storage_bytes"), "See tensorlift.staging.");
+}
+
+void define_segments(py::module_& module) {
+  module.def("has_segments", &has_segments, "Are there segments of shared memory on this system?");
+  module.def("can_look_up_descriptors", &can_look_up_descriptors,
+             "May other processes look up our file descriptors by number?");
+  module.def(
+      "place_in_segment", &place_in_segment, py::arg("tensor"),
+      "(segment, dtype, offset, shape, strides) of a tensor over a segment of ours, or None.");
+  module.def("offer_segment", &offer_segment, py::arg("tensor"),
+             "What to send so that another process can map the tensor's segment, or None.");
+  module.def("accept_offer", &accept_offer, py::arg("offer"), py::arg("descriptor"),
+             "The bytes that were offered, as a tensor.");
+  module.def("view_of_segment", &view_of_segment, py::arg("bytes"), py::arg("dtype"),
+             py::arg("offset"), py::arg("shape"), py::arg("strides"),
+             "A tensor over the bytes, where place_in_segment() said.");
+  module.def("idle_segment_bytes", &idle_segment_bytes,
+             "Bytes of shared memory that are kept for the next batches that are sent.");
+  module.def("idle_received_bytes", &idle_received_bytes,
+             "Bytes of other processes' shared memory that are kept mapped.");
 }
 
 #ifdef TENSORLIFT_FAULTS
@@ -230,6 +256,7 @@ PYBIND11_MODULE(_C, module) {
       "(action, reason, shape, dtype in, dtype out, nbytes, message) per array.");
   define_batches(module);
   define_memory(module);
+  define_segments(module);
 #ifdef TENSORLIFT_FAULTS
   define_faults(module);
 #endif

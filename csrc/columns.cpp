@@ -13,11 +13,13 @@
 #include "build.h"
 #include "conduct.h"
 #include "errors.h"
+#include "gil.h"
 #include "layout.h"
 #include "options.h"
 #include "output.h"
 #include "padding.h"
 #include "promote.h"
+#include "segment_pool.h"
 #include "source_reader.h"
 
 namespace tensorlift {
@@ -66,8 +68,7 @@ std::unique_ptr<Column> read_column(py::handle items, py::handle dtype, py::obje
   return nullptr;
 }
 
-// A tensor of bytes in shared memory.
-at::Tensor make_shared(std::size_t nbytes) {
+c10::Storage torch_shared(std::size_t nbytes) {
   const py::object storage =
       py::module_::import("torch").attr("UntypedStorage").attr("_new_shared")(nbytes);
   const at::Storage& unpacked = THPStorage_Unpack(storage.ptr());
@@ -76,16 +77,35 @@ at::Tensor make_shared(std::size_t nbytes) {
                        " bytes for a batch, got less: it is full. Use fewer or smaller batches, or "
                        "enlarge it (/dev/shm; Docker: --shm-size).");
   }
-  ImplArena arena(1);
-  return build_over_storage(arena, unpacked, c10::kByte, {static_cast<std::int64_t>(nbytes)});
+  return unpacked;
 }
 
-void allocate(const std::vector<std::unique_ptr<Column>>& columns, bool shared) {
+c10::Storage segment(std::size_t nbytes) {
+  c10::DataPtr memory;
+  {
+    const GilRelease release;
+    memory = allocate_segment(nbytes);
+  }
+  if (!memory) return torch_shared(nbytes);
+  return {c10::Storage::use_byte_size_t(), nbytes, std::move(memory), /*allocator=*/nullptr,
+          /*resizable=*/false};
+}
+
+// A tensor of bytes that other processes can map; undefined for Memory::kOwn.
+at::Tensor make_shared(std::size_t nbytes, Memory memory) {
+  if (memory == Memory::kOwn || nbytes == 0) return {};
+  ImplArena arena(1);
+  return build_over_storage(arena,
+                            memory == Memory::kSegment ? segment(nbytes) : torch_shared(nbytes),
+                            c10::kByte, {static_cast<std::int64_t>(nbytes)});
+}
+
+void allocate(const std::vector<std::unique_ptr<Column>>& columns, Memory where) {
   std::size_t total = 0;
   for (const auto& column : columns) {
     if (column) total += slot_aligned(column->nbytes);
   }
-  const at::Tensor memory = shared && total > 0 ? make_shared(total) : at::Tensor();
+  const at::Tensor memory = make_shared(total, where);
   ImplArena arena(columns.size());
   std::size_t offset = 0;
   for (const auto& column : columns) {
@@ -118,7 +138,14 @@ void fill(const std::vector<std::unique_ptr<Column>>& columns, std::optional<int
 
 }  // namespace
 
-py::list stack_columns(const py::list& columns, const py::list& dtypes, bool shared,
+Memory parse_memory(const std::string& name) {
+  if (name == "own") return Memory::kOwn;
+  if (name == "torch") return Memory::kTorchShared;
+  if (name == "segment") return Memory::kSegment;
+  throw InternalError("memory: expected own, torch or segment, got " + name);
+}
+
+py::list stack_columns(const py::list& columns, const py::list& dtypes, Memory memory,
                        std::optional<int> threads) {
   if (columns.size() != dtypes.size()) {
     throw InternalError("stack_columns: expected a dtype for each column");
@@ -133,7 +160,7 @@ py::list stack_columns(const py::list& columns, const py::list& dtypes, bool sha
     results.append(error);
   }
   if (discards) warn_discarded_imaginary();
-  allocate(readable, shared);
+  allocate(readable, memory);
   fill(readable, threads);
   for (std::size_t c = 0; c < readable.size(); ++c) {
     if (readable[c]) results[c] = py::cast(readable[c]->values);

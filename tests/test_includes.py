@@ -30,6 +30,7 @@ SEAM = {
     "owner",
     "python_api",
     "rejection",
+    "segment_messages",
     "source_reader",
 }
 PYTHON = re.compile(r"^(Python\.h|numpy/.*|pybind11/.*|torch/csrc/.*|python_api\.h)$")

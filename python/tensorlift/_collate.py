@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 from torch.utils.data._utils import collate as torch_collate
 
 from . import _C
-from ._packed import packed
+from ._shared import memory_for_batches
 from ._tree import (
     Attribute,
     Path,
@@ -84,8 +83,7 @@ def collate_with(
     walk = _Walk(fn_map, way_for)
     structure = walk.read(samples, ())
     walk.stack()
-    batch = walk.rebuild(structure)
-    return packed(batch, walk.memory) if walk.memory is not None else batch
+    return walk.rebuild(structure)
 
 
 # ---- the functions for the leaves, for torch's walk and for ours
@@ -183,8 +181,7 @@ _SCALARS = {
 def _collate_alone(batch: Sequence[Any], original: CollateFn, fn_map: Any) -> Any:
     refusal: object = None
     if original is not torch_collate.collate_tensor_fn or _all_plain_tensors(batch):
-        shared = get_worker_info() is not None
-        (refusal,) = _C.stack_columns([batch], [None], shared, None)
+        (refusal,) = _C.stack_columns([batch], [None], memory_for_batches(), None)
         if isinstance(refusal, torch.Tensor):
             return refusal
     return _by_torch(batch, original, fn_map, refusal, ())
@@ -252,8 +249,8 @@ class _Walk:
         self.columns: list[Any] = []
         self.origins: list[tuple[CollateFn, Path]] = []
         self.results: list[Any] = []
-        self.memory: torch.UntypedStorage | None = None  # shared, of all tensors
-        self.in_worker = get_worker_info() is not None
+        self.memory = memory_for_batches()
+        self.in_worker = self.memory != "own"
 
     def read(self, batch: Sequence[Any], path: Path) -> Any:
         first = batch[0]
@@ -309,9 +306,7 @@ class _Walk:
         if not self.columns:
             return
         dtypes: list[torch.dtype | None] = [None] * len(self.columns)
-        self.results = _C.stack_columns(self.columns, dtypes, True, None)
-        shared = next((r for r in self.results if isinstance(r, torch.Tensor)), None)
-        self.memory = None if shared is None else shared.untyped_storage()
+        self.results = _C.stack_columns(self.columns, dtypes, self.memory, None)
         for index, result in enumerate(self.results):
             if isinstance(result, Exception):
                 function, path = self.origins[index]
@@ -362,7 +357,7 @@ class _Walk:
 
     def _column(self, batch: Any, original: CollateFn, path: Path) -> Any:
         if not self.in_worker:  # at once, while the arrays' headers are in the caches
-            (result,) = _C.stack_columns([batch], [None], False, None)
+            (result,) = _C.stack_columns([batch], [None], self.memory, None)
             if isinstance(result, Exception):
                 return _by_torch(batch, original, self.fn_map, result, path)
             return result

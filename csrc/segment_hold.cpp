@@ -1,0 +1,42 @@
+#include "segment_hold.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+namespace tensorlift {
+namespace {
+
+std::atomic<std::uint64_t> forks{0};
+[[maybe_unused]] const int kForkHandler =
+    pthread_atfork([] { forks.fetch_add(1); }, nullptr, nullptr);
+
+struct Hold {
+  std::shared_ptr<Segment> segment;
+  AfterHold after;
+  std::uint64_t forks_before = forks.load();
+};
+
+void end_hold(void* context) {
+  auto* hold = static_cast<Hold*>(context);
+  if (hold->forks_before != forks.load()) hold->segment->retire();
+  hold->segment->let_go();
+  hold->after(std::move(hold->segment));
+  delete hold;
+}
+
+}  // namespace
+
+c10::DataPtr held(std::shared_ptr<Segment> segment, AfterHold after) {
+  void* data = segment->data();
+  return {data, new Hold{std::move(segment), after}, &end_hold, c10::Device(c10::DeviceType::CPU)};
+}
+
+Segment* segment_of(const c10::DataPtr& memory) {
+  const auto* hold = memory.cast_context<Hold>(&end_hold);
+  return hold == nullptr ? nullptr : hold->segment.get();
+}
+
+}  // namespace tensorlift

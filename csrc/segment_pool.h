@@ -1,0 +1,22 @@
+// The segments that this process owns, used in turn for the batches that it sends.
+//
+// To make a segment costs far more than to fill one: of 3 MiB, 0.7 to 1.9 ms against 0.06 ms.
+#pragma once
+
+#include <c10/core/Allocator.h>
+
+#include <cstddef>
+
+namespace tensorlift {
+
+// A segment's first `nbytes`, held until the DataPtr dies, on whatever thread. Empty where there
+// are none to be had: no memory, or too many segments are on their way. GIL not needed.
+[[nodiscard]] c10::DataPtr allocate_segment(std::size_t nbytes);
+
+// Gives back what nobody holds.
+void empty_segment_pool();
+
+// Bytes of the segments that nobody holds.
+[[nodiscard]] std::size_t idle_segment_bytes();
+
+}  // namespace tensorlift

@@ -1,0 +1,100 @@
+"""Batches on their way out of a data loader's worker: in shared memory that is used again.
+
+Torch makes a new file in shared memory for every storage that a worker sends, hands its descriptor
+over through a socket of its own, and lets the kernel clear and map every page. Here the tensors of
+a batch lie in one segment; the receiver finds it by the number of the sender's descriptor; and when
+the last of its tensors dies there, the worker fills the same segment again. csrc/segment.h has the
+rules by which they agree.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from functools import cache
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import multiprocessing
+from torch.multiprocessing.reductions import reduce_tensor
+from torch.utils.data import get_worker_info
+
+from . import _C
+
+Memory: TypeAlias = Literal["own", "torch", "segment"]
+
+
+def memory_for_batches() -> Memory:
+    """Where this process puts a batch: in a worker, where the consumer can read it in place."""
+    if get_worker_info() is None:
+        return "own"
+    if not _C.has_segments() or _strategy() != "file_descriptor":
+        return "torch"
+    _register()
+    return "segment"
+
+
+def _strategy() -> object:
+    return multiprocessing.get_sharing_strategy()  # type: ignore[no-untyped-call]
+
+
+@cache
+def _register() -> None:
+    """Lets tensors over segments be sent to other processes; all others go as torch sends them."""
+    ForkingPickler.register(torch.Tensor, _reduce_tensor)
+
+
+class _Sent:
+    """A segment in a message: one for all of the message's tensors."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def __reduce__(self) -> Any:
+        offer = _C.offer_segment(self.tensor)
+        if offer is None:  # too many are open
+            memory = torch.empty(0, dtype=torch.uint8).set_(self.tensor.untyped_storage())
+            return _reduce_by_torch(memory)
+        return _received, (offer, None if _is_looked_up() else DupFd(offer[1]))
+
+
+# By the segment's number, while a message that has it is pickled.
+_in_messages: weakref.WeakValueDictionary[int, _Sent] = weakref.WeakValueDictionary()
+
+
+def _reduce_tensor(tensor: torch.Tensor) -> Any:
+    place = _C.place_in_segment(tensor)
+    if place is None:
+        return _reduce_by_torch(tensor)
+    segment, *rest = place
+    sent = _in_messages.get(segment)
+    if sent is None:
+        sent = _in_messages[segment] = _Sent(tensor)
+    return _view, (sent, *rest)
+
+
+def _reduce_by_torch(tensor: torch.Tensor) -> Any:
+    """Moves it to a file of its own in shared memory, where it does not lie in one."""
+    return reduce_tensor(tensor)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _is_looked_up() -> bool:
+    return _C.can_look_up_descriptors()
+
+
+def _received(offer: Any, descriptor: Any) -> torch.Tensor:
+    if descriptor is None:
+        return _C.accept_offer(offer, None)
+    number = descriptor.detach()
+    try:
+        return _C.accept_offer(offer, number)
+    finally:
+        os.close(number)
+
+
+def _view(memory: torch.Tensor, *place: Any) -> torch.Tensor:
+    return _C.view_of_segment(memory, *place)
