@@ -28,7 +28,9 @@ void check_options(const BatchOptions& options) {
     throw ValueError("out: expected None with device=, got a tensor. Leave one of them out.");
   }
   if (!options.out) return;
-  if (options.pin_memory) throw ValueError("pin_memory: expected False with out=, got True.");
+  if (options.memory == OutputMemory::kPinned) {
+    throw ValueError("pin_memory: expected False with out=, got True.");
+  }
   if (options.memory_format != c10::MemoryFormat::Contiguous) {
     throw ValueError("memory_format: expected None with out=, got another. Give out its strides.");
   }
@@ -74,14 +76,16 @@ void gather_tensor(const Destination& from, const Destination& to, std::optional
   jobs.run(threads);
 }
 
-at::Tensor make_int64(c10::IntArrayRef shape) {
-  return make_output(shape, c10::kLong, c10::MemoryFormat::Contiguous, /*pinned=*/false);
+// Numbers for the host, which are written here: never pinned.
+at::Tensor make_int64(c10::IntArrayRef shape, OutputMemory memory) {
+  if (memory == OutputMemory::kPinned) memory = OutputMemory::kPageable;
+  return make_output(shape, c10::kLong, c10::MemoryFormat::Contiguous, memory);
 }
 
 // [arrays, ndim]: the shape of every array.
-at::Tensor sizes_of(const Sources& sources) {
+at::Tensor sizes_of(const Sources& sources, OutputMemory memory) {
   const auto ndim = static_cast<std::int64_t>(sources.forms()[0].ndim);
-  at::Tensor sizes = make_int64({static_cast<std::int64_t>(sources.size()), ndim});
+  at::Tensor sizes = make_int64({static_cast<std::int64_t>(sources.size()), ndim}, memory);
   auto* next = static_cast<std::int64_t*>(sizes.mutable_data_ptr());
   sources.for_each([&](const ArrayView& view, std::int64_t) {
     next = std::copy(view.shape, view.shape + view.ndim, next);
@@ -90,8 +94,8 @@ at::Tensor sizes_of(const Sources& sources) {
 }
 
 // [arrays + 1]: where each array begins along the first dimension, and the end.
-at::Tensor offsets_of(const Sources& sources) {
-  at::Tensor offsets = make_int64({static_cast<std::int64_t>(sources.size()) + 1});
+at::Tensor offsets_of(const Sources& sources, OutputMemory memory) {
+  at::Tensor offsets = make_int64({static_cast<std::int64_t>(sources.size()) + 1}, memory);
   auto* next = static_cast<std::int64_t*>(offsets.mutable_data_ptr());
   std::int64_t offset = 0;
   *next++ = offset;
@@ -99,9 +103,10 @@ at::Tensor offsets_of(const Sources& sources) {
   return offsets;
 }
 
-at::Tensor extents_of(const Sources& sources, Operation operation) {
-  if (operation == Operation::kPad) return sizes_of(sources);
-  if (operation == Operation::kJagged) return offsets_of(sources);
+at::Tensor extents_of(const Sources& sources, const BatchOptions& options) {
+  const Operation operation = options.layout.operation;
+  if (operation == Operation::kPad) return sizes_of(sources, options.memory);
+  if (operation == Operation::kJagged) return offsets_of(sources, options.memory);
   return {};
 }
 
@@ -132,10 +137,10 @@ Batch on_host(const Decision& decision, const BatchOptions& options) {
     check_out(*options.out, layout.shape, dtype);
   } else {
     std::optional<GilRelease> release;
-    if (options.pin_memory) release.emplace();  // it can take long
-    fresh = make_output(layout.shape, dtype, options.memory_format, options.pin_memory);
+    if (options.memory != OutputMemory::kPageable) release.emplace();  // it can take long
+    fresh = make_output(layout.shape, dtype, options.memory_format, options.memory);
   }
-  at::Tensor extents = extents_of(sources, options.layout.operation);
+  at::Tensor extents = extents_of(sources, options);
   warn_if_discarding(sources, dtype);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
   if (options.out) {
@@ -144,7 +149,8 @@ Batch on_host(const Decision& decision, const BatchOptions& options) {
   }
   const bool is_in_the_way = out && may_overlap(*out, sources);
   if (is_in_the_way) {
-    fresh = make_output(layout.shape, dtype, c10::MemoryFormat::Contiguous, /*pinned=*/false);
+    fresh =
+        make_output(layout.shape, dtype, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
   }
   // From here on nothing is refused any more.
   const Destination written = fresh.defined() ? destination_of(fresh) : *out;
@@ -159,7 +165,7 @@ Batch on_host(const Decision& decision, const BatchOptions& options) {
 
 Batch on_device(const Decision& decision, const BatchOptions& options) {
   const TransferOptions& device = options.device->transfer;
-  const at::Tensor extents = extents_of(decision.sources, options.layout.operation);
+  const at::Tensor extents = extents_of(decision.sources, options);
   warn_if_discarding(decision.sources, decision.dtype);
   const GilRelease release;
   auto [values, sent_extents] =

@@ -10,6 +10,7 @@
 
 #include "device_options.h"
 #include "layout.h"
+#include "output.h"
 #include "python_api.h"
 #include "source_reader.h"
 
@@ -21,7 +22,7 @@ struct BatchOptions {
   std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
   c10::MemoryFormat memory_format = c10::MemoryFormat::Contiguous;
   std::optional<at::Tensor> out;
-  bool pin_memory = false;
+  OutputMemory memory = OutputMemory::kPageable;
   std::optional<DeviceOptions> device;  // none: in the host's memory
   c10::Scalar padding = 0;
   std::optional<int> threads;

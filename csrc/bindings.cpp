@@ -64,8 +64,8 @@ BatchOptions batch_options(Operation operation, const CommonArguments& arguments
   options.layout.operation = operation;
   parse_batch_options(arguments.dtype, arguments.channel_dim, arguments.memory_format,
                       arguments.out, arguments.pin_memory, arguments.threads, options);
-  options.device =
-      parse_device(arguments.device, arguments.non_blocking, arguments.stream, options.pin_memory);
+  options.device = parse_device(arguments.device, arguments.non_blocking, arguments.stream,
+                                options.memory == OutputMemory::kPinned);
   return options;
 }
 
@@ -143,7 +143,7 @@ void define_batches(py::module_& module) {
       "stack_columns",
       [](const py::list& columns, const py::list& dtypes, const std::string& memory,
          py::handle threads) {
-        return stack_columns(columns, dtypes, parse_memory(memory), parse_threads(threads));
+        return stack_columns(columns, dtypes, parse_columns_memory(memory), parse_threads(threads));
       },
       py::arg("columns"), py::arg("dtypes"), py::arg("memory"), py::arg("threads"),
       "A tensor for each list, or the exception that says why not.");

@@ -91,16 +91,16 @@ c10::Storage segment(std::size_t nbytes) {
           /*resizable=*/false};
 }
 
-// A tensor of bytes that other processes can map; undefined for Memory::kOwn.
-at::Tensor make_shared(std::size_t nbytes, Memory memory) {
-  if (memory == Memory::kOwn || nbytes == 0) return {};
+// A tensor of bytes that other processes can map; undefined for ColumnsMemory::kOwn.
+at::Tensor make_shared(std::size_t nbytes, ColumnsMemory memory) {
+  if (memory == ColumnsMemory::kOwn || nbytes == 0) return {};
   ImplArena arena(1);
-  return build_over_storage(arena,
-                            memory == Memory::kSegment ? segment(nbytes) : torch_shared(nbytes),
-                            c10::kByte, {static_cast<std::int64_t>(nbytes)});
+  return build_over_storage(
+      arena, memory == ColumnsMemory::kSegment ? segment(nbytes) : torch_shared(nbytes), c10::kByte,
+      {static_cast<std::int64_t>(nbytes)});
 }
 
-void allocate(const std::vector<std::unique_ptr<Column>>& columns, Memory where) {
+void allocate(const std::vector<std::unique_ptr<Column>>& columns, ColumnsMemory where) {
   std::size_t total = 0;
   for (const auto& column : columns) {
     if (column) total += slot_aligned(column->nbytes);
@@ -138,14 +138,14 @@ void fill(const std::vector<std::unique_ptr<Column>>& columns, std::optional<int
 
 }  // namespace
 
-Memory parse_memory(const std::string& name) {
-  if (name == "own") return Memory::kOwn;
-  if (name == "torch") return Memory::kTorchShared;
-  if (name == "segment") return Memory::kSegment;
+ColumnsMemory parse_columns_memory(const std::string& name) {
+  if (name == "own") return ColumnsMemory::kOwn;
+  if (name == "torch") return ColumnsMemory::kTorchShared;
+  if (name == "segment") return ColumnsMemory::kSegment;
   throw InternalError("memory: expected own, torch or segment, got " + name);
 }
 
-py::list stack_columns(const py::list& columns, const py::list& dtypes, Memory memory,
+py::list stack_columns(const py::list& columns, const py::list& dtypes, ColumnsMemory memory,
                        std::optional<int> threads) {
   if (columns.size() != dtypes.size()) {
     throw InternalError("stack_columns: expected a dtype for each column");

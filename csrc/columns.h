@@ -9,20 +9,20 @@
 namespace tensorlift {
 
 // Where tensors lie.
-enum class Memory {
+enum class ColumnsMemory {
   kOwn,          // each in memory of its own
   kTorchShared,  // all in one block of torch's shared memory, as views
   kSegment,      // all in one segment of ours, as views
 };
 
 // "own", "torch" or "segment".
-[[nodiscard]] Memory parse_memory(const std::string& name);
+[[nodiscard]] ColumnsMemory parse_columns_memory(const std::string& name);
 
 // `columns`: a list of lists, or of arrays of at least one dimension, which are a column as they
 // are; `dtypes`: for each a torch.dtype or None. A list with a tensor for
-// each column, or the exception, not raised, that says why it cannot be stacked. GIL held; let go of
-// while elements are copied, if that is much.
-[[nodiscard]] py::list stack_columns(const py::list& columns, const py::list& dtypes, Memory memory,
-                                     std::optional<int> threads);
+// each column, or the exception, not raised, that says why it cannot be stacked. GIL held; let go
+// of while elements are copied, if that is much.
+[[nodiscard]] py::list stack_columns(const py::list& columns, const py::list& dtypes,
+                                     ColumnsMemory memory, std::optional<int> threads);
 
 }  // namespace tensorlift

@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "host_memory.h"
 #include "pinned.h"
+#include "segment_pool.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -52,6 +53,20 @@ bool has_own_addresses(const at::Tensor& tensor) {
   return true;
 }
 
+at::Tensor make_contiguous(c10::IntArrayRef shape, c10::ScalarType dtype, std::size_t nbytes,
+                           OutputMemory memory) {
+  if (memory == OutputMemory::kPinned) return make_pinned(shape, dtype);
+  ImplArena arena(1);
+  if (memory == OutputMemory::kSegment && nbytes > 0) {
+    c10::DataPtr segment = allocate_segment(nbytes);
+    if (segment) {
+      return build_shared(arena, std::move(segment), nbytes, dtype, shape,
+                          c10::contiguous_strides(shape));
+    }
+  }
+  return build_empty(arena, nbytes, dtype, shape);
+}
+
 }  // namespace
 
 std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
@@ -86,13 +101,12 @@ Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format) {
 }
 
 at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
-                       c10::MemoryFormat memory_format, bool pinned) {
+                       c10::MemoryFormat memory_format, OutputMemory memory) {
   const std::size_t nbytes = checked_nbytes(shape, dtype);
   Shape strides;
   const bool is_contiguous = memory_format == c10::MemoryFormat::Contiguous;
   if (!is_contiguous) strides = output_strides(shape, memory_format);
-  ImplArena arena(1);
-  at::Tensor tensor = pinned ? make_pinned(shape, dtype) : build_empty(arena, nbytes, dtype, shape);
+  at::Tensor tensor = make_contiguous(shape, dtype, nbytes, memory);
   if (!is_contiguous) tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
   return tensor;
 }

@@ -11,12 +11,18 @@ namespace tensorlift {
 // Strides in elements. Throws ValueError: a memory format for another number of dimensions.
 [[nodiscard]] Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format);
 
-// A new tensor, not filled yet. Pageable: warm memory (see block_cache.h), huge pages for much of
-// it; pinned: from the accelerator's own allocator. Throws ValueError: no accelerator to pin for, a
+// Where a new tensor lies.
+enum class OutputMemory {
+  kPageable,  // warm memory (see block_cache.h), huge pages for much of it
+  kPinned,    // from the accelerator's own allocator
+  kSegment,   // in a segment of shared memory of its own; pageable where there are none
+};
+
+// A new tensor, not filled yet. Throws ValueError: no accelerator to pin for, a
 // memory format for another number of dimensions, more than 64 bits of bytes; c10::Error: no
 // memory.
 [[nodiscard]] at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
-                                     c10::MemoryFormat memory_format, bool pinned);
+                                     c10::MemoryFormat memory_format, OutputMemory memory);
 
 // Throws ValueError unless the caller's tensor can be written to as it is: this shape and dtype, in
 // the host's memory, no element at another's address, not needed for a gradient.
