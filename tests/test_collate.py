@@ -375,6 +375,12 @@ def test_errors_of_a_worker_reach_the_consumer():
         next(iter(loader))
 
 
+@pytest.mark.parametrize("samples", [{"x": np.ones(2)}, iter([np.ones(2)]), 5])
+def test_what_is_no_list_of_samples(samples):
+    with pytest.raises(TypeError, match=r"samples: expected a sequence of samples, got \w+\. Pass"):
+        tensorlift.collate(samples)
+
+
 def test_a_batch_pickles_as_itself():
     batch = tensorlift.collate([{"a": np.ones(2)}] * 2)
     assert like(pickle.loads(pickle.dumps(batch)), batch)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.data._utils import worker
 
 import tensorlift
@@ -425,3 +425,51 @@ def test_no_memory_for_a_segment():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "shared memory: cannot make a segment of" in run.stdout, run.stderr
     assert run.stdout.splitlines()[1] == "[[1.0, 1.0, 1.0]]"
+
+
+# ---- options, and torch's own collate
+
+
+class Ragged(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        return {
+            "image": np.full((4, 5, 3), i, np.uint8),
+            "tokens": np.full(i % 3 + 1, i),
+            "points": np.full((i % 4, 2), i, np.float32),
+        }
+
+
+def test_batches_with_options_come_in_segments():
+    options = tensorlift.Collate(
+        dtype={"image": torch.float32},
+        pad={"tokens": -1},
+        jagged=["points"],
+        channels_last=["image"],
+    )
+    expected = list(DataLoader(Ragged(), batch_size=4, collate_fn=options))
+    batches = DataLoader(Ragged(), batch_size=4, collate_fn=options, num_workers=2)
+    addresses = set()
+    for batch, other in zip(batches, expected, strict=True):
+        tensors = [batch["image"], *batch["tokens"], *batch["points"]]
+        others = [other["image"], *other["tokens"], *other["points"]]
+        assert all(map(torch.equal, tensors, others))
+        assert [t.stride() for t in tensors] == [t.stride() for t in others]
+        addresses |= {t.untyped_storage().data_ptr() for t in tensors}
+    assert len(addresses) < 50  # of 10 times 5
+
+
+def in_segments(tensors):
+    return all(_C.place_in_segment(tensor) is not None for tensor in tensors)
+
+
+def test_options_and_torchs_collate_write_to_segments(in_worker):
+    samples = [Ragged()[i] | {"n": i, "f": np.float32(i)} for i in range(4)]
+    options = tensorlift.Collate(pad=["tokens"], jagged=["points"], dtype=torch.int32)
+    batch = options(samples)
+    assert in_segments([batch["image"], *batch["tokens"], *batch["points"], batch["n"], batch["f"]])
+    with tensorlift.install():
+        batch = default_collate([{"n": i, "f": np.float32(i), "x": np.ones(3)} for i in range(4)])
+    assert in_segments(batch.values())

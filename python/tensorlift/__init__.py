@@ -10,11 +10,13 @@ from importlib.metadata import version  # noqa: E402
 
 from . import reference  # noqa: E402
 from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
-from ._collate import collate, collate_fn_map, install, uninstall  # noqa: E402
+from ._collate import collate  # noqa: E402
+from ._collate_leaves import collate_fn_map  # noqa: E402
 from ._collate_options import Collate  # noqa: E402
 from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
+from ._install import install, uninstall  # noqa: E402
 from ._memory import Staging, empty_cache, empty_pinned, staging  # noqa: E402
 from ._prefetch import DevicePrefetcher  # noqa: E402
 from ._tree_convert import convert  # noqa: E402

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from types import TracebackType
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch.utils.data._utils import collate as torch_collate
 
 from . import _C
+from ._collate_leaves import (
+    NATIVE,
+    NUMBERS,
+    OF_SCALARS,
+    OF_TENSORS,
+    ORIGINALS,
+    STACKED,
+    CollateFn,
+    CollateFnMap,
+    all_plain_tensors,
+    collate_by_torch,
+    named,
+    numbers_as_array,
+    scalars_as_array,
+)
 from ._shared import memory_for_batches
 from ._tree import (
     Attribute,
@@ -25,9 +37,6 @@ from ._tree import (
     with_fields,
     with_items,
 )
-
-CollateFn: TypeAlias = Callable[..., Any]
-CollateFnMap: TypeAlias = dict[type | tuple[type, ...], CollateFn]
 
 
 def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = None) -> Any:
@@ -78,6 +87,11 @@ def collate_with(
     way_for: Callable[[Path], OwnWay | None] | None,
 ) -> Any:
     """:func:`collate`, where arrays at a path for which there is a way of their own go that way."""
+    if isinstance(samples, Mapping) or not hasattr(type(samples), "__getitem__"):
+        raise TypeError(
+            f"samples: expected a sequence of samples, got {type(samples).__name__}. Pass a list; "
+            "for the arrays of one sample there is convert()."
+        )
     if len(samples) == 0:
         raise ValueError("samples: expected at least one sample, got none.")
     walk = _Walk(fn_map, way_for)
@@ -86,133 +100,11 @@ def collate_with(
     return walk.rebuild(structure)
 
 
-# ---- the functions for the leaves, for torch's walk and for ours
-
-
-def _collate_tensors(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
-    return _collate_alone(batch, torch_collate.collate_tensor_fn, collate_fn_map)
-
-
-def _collate_arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
-    return _collate_alone(batch, torch_collate.collate_numpy_array_fn, collate_fn_map)
-
-
-def _collate_scalars(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
-    numbers = _scalars_as_array(batch)
-    if numbers is not None:
-        return torch.from_numpy(numbers)
-    return _collate_alone(batch, torch_collate.collate_numpy_scalar_fn, collate_fn_map)
-
-
-def _collate_numbers(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
-    numbers = _as_array(batch)
-    if numbers is not None:
-        return torch.from_numpy(numbers)
-    original = (
-        torch_collate.collate_float_fn
-        if isinstance(batch[0], float)
-        else torch_collate.collate_int_fn
-    )
-    return original(batch, collate_fn_map=collate_fn_map)
-
-
-collate_fn_map: CollateFnMap = {
-    torch.Tensor: _collate_tensors,
-    np.ndarray: _collate_arrays,
-    (np.bool_, np.number, np.object_): _collate_scalars,
-    float: _collate_numbers,
-    int: _collate_numbers,
-}
-"""For torch's own ``collate``: the same functions, one native call for each leaf."""
-
-# What stands for a leaf that our walk leaves to the native call.
-_STACKED = {
-    torch_collate.collate_tensor_fn,
-    torch_collate.collate_numpy_array_fn,
-    torch_collate.collate_numpy_scalar_fn,
-    _collate_tensors,
-    _collate_arrays,
-    _collate_scalars,
-}
-_OF_TENSORS = {torch_collate.collate_tensor_fn, _collate_tensors}
-_OF_SCALARS = {torch_collate.collate_numpy_scalar_fn, _collate_scalars}
-_NUMBERS = {torch_collate.collate_float_fn, torch_collate.collate_int_fn, _collate_numbers}
-_NATIVE: set[CollateFn] = {*_STACKED, *_NUMBERS}
-_ORIGINALS: dict[CollateFn, CollateFn] = {
-    _collate_tensors: torch_collate.collate_tensor_fn,
-    _collate_arrays: torch_collate.collate_numpy_array_fn,
-    _collate_scalars: torch_collate.collate_numpy_scalar_fn,
-}
-
-
-def _all_plain_tensors(batch: Sequence[Any]) -> bool:
-    return set(map(type, batch)) == {torch.Tensor}  # a subclass has rules of its own
-
-
-def _as_array(batch: Sequence[Any]) -> Any:
-    """Python numbers as torch types them, 1-D; None where torch has to decide."""
-    try:
-        numbers = np.array(batch)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    is_plain = numbers.ndim == 1 and (
-        numbers.dtype == np.float64
-        if isinstance(batch[0], float)
-        else numbers.dtype in (np.int64, np.bool_)
-    )
-    return numbers if is_plain else None
-
-
-def _scalars_as_array(batch: Sequence[Any]) -> Any:
-    """NumPy scalars of one type, 1-D; None for others, and where torch knows no such dtype."""
-    kind = type(batch[0])
-    if kind not in _SCALARS or set(map(type, batch)) != {kind}:
-        return None
-    return np.fromiter(batch, kind, len(batch))
-
-
-# Those that torch has as well.
-_SCALARS = {
-    *(np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
-    *(np.float16, np.float32, np.float64, np.complex64, np.complex128),
-}
-
-
-def _collate_alone(batch: Sequence[Any], original: CollateFn, fn_map: Any) -> Any:
-    refusal: object = None
-    if original is not torch_collate.collate_tensor_fn or _all_plain_tensors(batch):
-        (refusal,) = _C.stack_columns([batch], [None], memory_for_batches(), None)
-        if isinstance(refusal, torch.Tensor):
-            return refusal
-    return _by_torch(batch, original, fn_map, refusal, ())
-
-
-def _by_torch(
-    batch: Sequence[Any], original: CollateFn, fn_map: Any, refusal: object, path: Path
-) -> Any:
-    """What torch makes of a column that we refuse; its error gets our words, and the place."""
-    try:
-        return original(batch, collate_fn_map=torch_collate.default_collate_fn_map | (fn_map or {}))
-    except (RuntimeError, TypeError, ValueError) as error:
-        if not isinstance(refusal, Exception):
-            raise
-        kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
-        raise kind(_named(refusal, path)) from error
-
-
-def _named(error: Exception, path: Path) -> str:
-    """What an error says of arrays[5], said of samples[5] and the place in it."""
-    return re.sub(r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(error))
-
-
 def _in_own_way(way: OwnWay, batch: Sequence[Any], path: Path) -> Any:
     try:
         return way(batch)
     except (TypeError, ValueError, IndexError) as error:
-        raise type(error)(_named(error, path)) from error
-
-
-# ---- our walk
+        raise type(error)(named(error, path)) from error
 
 
 class _Column:
@@ -297,7 +189,7 @@ class _Walk:
     def _read_tuple(self, column: tuple[Any, ...], path: Path) -> Any:
         """A column of mappings' values: whoever is not us gets it as a list, as from torch."""
         function = self._function_for(column[0])
-        if function is not None and function in _NATIVE:
+        if function is not None and function in NATIVE:
             return self._leaf(function, column, path)
         return self.read(list(column), path)
 
@@ -310,7 +202,7 @@ class _Walk:
         for index, result in enumerate(self.results):
             if isinstance(result, Exception):
                 function, path = self.origins[index]
-                self.results[index] = _by_torch(
+                self.results[index] = collate_by_torch(
                     self.columns[index], function, self.fn_map, result, path
                 )
 
@@ -335,17 +227,17 @@ class _Walk:
         return self.functions[kind]
 
     def _leaf(self, function: CollateFn, batch: Sequence[Any], path: Path) -> Any:
-        if function in _STACKED:
-            original = _ORIGINALS.get(function, function)
+        if function in STACKED:
+            original = ORIGINALS.get(function, function)
             if self.way_for is not None and (way := self.way_for(path)) is not None:
                 return _in_own_way(way, batch, path)
-            if function in _OF_TENSORS and not _all_plain_tensors(batch):
+            if function in OF_TENSORS and not all_plain_tensors(batch):
                 return original(batch, collate_fn_map=self.fn_map)
-            if function in _OF_SCALARS and (numbers := _scalars_as_array(batch)) is not None:
+            if function in OF_SCALARS and (numbers := scalars_as_array(batch)) is not None:
                 return self._numbers(numbers, path)
             return self._column(batch, original, path)
-        if function in _NUMBERS:
-            numbers = _as_array(batch)
+        if function in NUMBERS:
+            numbers = numbers_as_array(batch)
             if numbers is not None:
                 return self._numbers(numbers, path)
         return function(batch, collate_fn_map=self.fn_map)
@@ -359,7 +251,7 @@ class _Walk:
         if not self.in_worker:  # at once, while the arrays' headers are in the caches
             (result,) = _C.stack_columns([batch], [None], self.memory, None)
             if isinstance(result, Exception):
-                return _by_torch(batch, original, self.fn_map, result, path)
+                return collate_by_torch(batch, original, self.fn_map, result, path)
             return result
         self.columns.append(batch)
         self.origins.append((original, path))
@@ -390,63 +282,3 @@ class _Walk:
                     f"{path_text(index, path)}: expected {length} elements like samples[0], got "
                     f"{len(sample)}: each element in list of batch should be of equal size."
                 )
-
-
-# ---- into torch's own loaders
-
-
-class Installed:
-    """What :func:`install` returns: a context manager that undoes it at its end."""
-
-    def __enter__(self) -> Installed:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        uninstall()
-
-
-_replaced: dict[Any, CollateFn] = {}
-
-
-def install() -> Installed:
-    """Lets every :class:`torch.utils.data.DataLoader` of this process collate through tensorlift.
-
-    Puts the functions of :data:`collate_fn_map` into torch's ``default_collate_fn_map``, which
-    :func:`torch.utils.data.default_collate` uses; loaders with a `collate_fn` of their own are not
-    affected. Workers that are forked inherit it; those that are spawned need the call as well, for
-    instance in `worker_init_fn`. A second call changes nothing.
-
-    Returns:
-        A context manager: ``with tensorlift.install(): …`` ends with :func:`uninstall`.
-
-    Example:
-        >>> import numpy as np, tensorlift, torch
-        >>> with tensorlift.install():
-        ...     torch.utils.data.default_collate([np.zeros(2), np.ones(2)]).shape
-        torch.Size([2, 2])
-    """
-    defaults = torch_collate.default_collate_fn_map
-    for kind, function in collate_fn_map.items():
-        if defaults.get(kind) is not function:
-            _replaced[kind] = defaults[kind]
-            defaults[kind] = function
-    return Installed()
-
-
-def uninstall() -> None:
-    """Undoes :func:`install`; does nothing where that was not called.
-
-    Example:
-        >>> import tensorlift
-        >>> tensorlift.uninstall()
-    """
-    defaults = torch_collate.default_collate_fn_map
-    for kind, function in _replaced.items():
-        if defaults.get(kind) is collate_fn_map[kind]:
-            defaults[kind] = function
-    _replaced.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from ._batch import jagged, pad, stack
-from ._collate import CollateFnMap, OwnWay, collate_with
+from ._collate import OwnWay, collate_with
+from ._collate_leaves import CollateFnMap
+from ._shared import memory_for_batches
 from ._tree import Path
 from ._tree_convert import pin, send
 from ._typing import Device, Number
@@ -83,18 +85,25 @@ class Collate:
         place = _find(path, self.pad)
         if place is not None:
             value = self.pad[place] if isinstance(self.pad, Mapping) else 0
-            return partial(pad, value=value, dtype=dtype)
+            return _way(pad, dtype, value=value)
         if _find(path, self.jagged) is not None:
-            return partial(jagged, dtype=dtype)
+            return _way(jagged, dtype)
         if _find(path, self.channels_last) is not None:
-            return partial(stack, channel_dim=-1, memory_format=torch.channels_last, dtype=dtype)
-        return None if dtype is None else partial(stack, dtype=dtype)
+            return _way(stack, dtype, channel_dim=-1, memory_format=torch.channels_last)
+        return None if dtype is None else _way(stack, dtype)
 
     def _dtype_for(self, path: Path) -> torch.dtype | None:
         if not isinstance(self.dtype, Mapping):
             return self.dtype
         place = _find(path, self.dtype)
         return None if place is None else self.dtype[place]
+
+
+def _way(join: Callable[..., Any], dtype: torch.dtype | None, **options: Any) -> OwnWay:
+    # No value of pin_memory that a user has, but the native call knows it: memory that another
+    # process can read.
+    where = "segment" if memory_for_batches() == "segment" else False
+    return partial(join, dtype=dtype, pin_memory=where, **options)
 
 
 def _find(path: Path, places: Collection[Any]) -> Any:
