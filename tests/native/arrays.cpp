@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "elements.h"
+#include "positions.h"
 
 namespace tensorlift::native {
 namespace {
@@ -109,27 +110,6 @@ void Array::read(std::int64_t index, char* result) const {
   if (swapped) swap_element(element.twin, result);
 }
 
-std::int64_t numel_of(const Shape& shape) {
-  std::int64_t numel = 1;
-  for (const std::int64_t size : shape) numel *= size;
-  return numel;
-}
-
-Shape position_of(std::int64_t index, const Shape& shape) {
-  Shape position(shape.size());
-  for (std::size_t d = shape.size(); d-- > 0;) {
-    position[d] = index % shape[d];
-    index /= shape[d];
-  }
-  return position;
-}
-
-std::int64_t offset_of(const Shape& position, const Shape& strides) {
-  std::int64_t offset = 0;
-  for (std::size_t d = 0; d < position.size(); ++d) offset += position[d] * strides[d];
-  return offset;
-}
-
 Shape make_shape(Bytes& bytes, std::int64_t max_numel) {
   constexpr std::int64_t kSizes[] = {1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 129, 2, 3, 1, 0};
   const std::int64_t ndim = bytes.once_in(16) ? bytes.below(kMaxDims + 1) : bytes.below(5);
@@ -138,7 +118,7 @@ Shape make_shape(Bytes& bytes, std::int64_t max_numel) {
   for (std::int64_t d = 0; d < ndim; ++d) {
     std::int64_t size = bytes.one_of(kSizes);
     if (numel * size > max_numel) size = 1;
-    numel *= size;
+    numel *= std::max<std::int64_t>(size, 1);  // strides of empty arrays are bounded, too
     shape.push_back(size);
   }
   return shape;

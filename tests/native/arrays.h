@@ -27,14 +27,6 @@ struct Array {
   void read(std::int64_t index, char* element) const;
 };
 
-[[nodiscard]] std::int64_t numel_of(const Shape& shape);
-
-// The position of an index, counted in C order, in every dimension.
-[[nodiscard]] Shape position_of(std::int64_t index, const Shape& shape);
-
-// Bytes from the first element to the one at `position`.
-[[nodiscard]] std::int64_t offset_of(const Shape& position, const Shape& strides);
-
 // Up to 64 dimensions, sizes 0 and 1 among them, and at most `max_numel` elements.
 [[nodiscard]] Shape make_shape(Bytes& bytes, std::int64_t max_numel);
 

@@ -12,6 +12,7 @@
 #include "bytes.h"
 #include "cases.h"
 #include "elements.h"
+#include "positions.h"
 #include "target.h"
 
 namespace tensorlift::native {
@@ -98,7 +99,7 @@ class BatchCase {
         array.read(index, element);
         const Shape place = place_of(layout, i, joined, position_of(index, array.shape), array);
         target.expect(offset_of(place, strides), array.element.twin, dtype_, element);
-        is_written[index_of(place, layout.shape)] = true;
+        is_written[static_cast<std::size_t>(index_of(place, layout.shape))] = true;
       }
       const bool joins = operation_ == Operation::kCat || operation_ == Operation::kJagged;
       if (joins && array.numel > 0) joined += array.shape[static_cast<std::size_t>(layout.dim)];
@@ -132,12 +133,6 @@ class BatchCase {
         return position;
     }
     return position;
-  }
-
-  static std::size_t index_of(const Shape& position, const Shape& shape) {
-    std::int64_t index = 0;
-    for (std::size_t d = 0; d < shape.size(); ++d) index = index * shape[d] + position[d];
-    return static_cast<std::size_t>(index);
   }
 
   // As batch.cpp does it.

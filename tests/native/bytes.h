@@ -2,10 +2,8 @@
 // one, the simplest, so that short inputs are complete.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace tensorlift::native {
 
@@ -29,7 +27,7 @@ class Bytes {
 
   template <typename T, std::size_t kCount>
   T one_of(const T (&choices)[kCount]) {
-    return choices[below(kCount)];
+    return choices[below(static_cast<std::int64_t>(kCount))];
   }
 
   std::int64_t int64() {

@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "cases.h"
 #include "elements.h"
+#include "positions.h"
 #include "target.h"
 
 namespace tensorlift::native {
