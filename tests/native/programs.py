@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-NO_COMPILER = 77  # exit status: this machine cannot, which is no finding
+MISSING_TOOL = 77  # exit status: this machine cannot, which is no finding
 
 # What of csrc each program stands on. torch_team.cpp is replaced: see no_torch_team.cpp.
 _GATHER = (
@@ -98,8 +98,8 @@ _PLAN_TARGET = (
     *_in(ROOT / "csrc", _PLAN),
 )
 _ENGINE_TEST = (
-    *_in(HERE, ("arrays", "copy_test", "elements", "engine_test", "no_torch_team")),
-    *_in(HERE, ("pool_test", "ring_test")),
+    *_in(HERE, ("arrays", "batch_case", "copy_test", "elements", "engine_test")),
+    *_in(HERE, ("no_torch_team", "pool_test", "ring_test", "slots_case", "target")),
     *_in(ROOT / "csrc", _GATHER + _RING),
     *_in(HERE.parent / "fake_accelerator", _FAKE_ACCELERATOR),
 )
@@ -128,16 +128,17 @@ def engine_test() -> Program:
 
 
 def clang_tool(name: str) -> str:
-    """clang++ or a tool that belongs to it: the newest, or that of the version in CLANG_VERSION."""
-    version = os.environ.get("CLANG_VERSION")
-    versions = [version] if version else ["", *map(str, range(40, 13, -1))]
-    for candidate in (f"{name}-{version}".rstrip("-") for version in versions):
-        if path := shutil.which(candidate):
-            return path
-    raise MissingToolError(
-        f"expected clang with libFuzzer, found no program {name!r}. Install it "
-        "(Debian: apt install clang llvm libclang-rt-dev) or name its version in CLANG_VERSION."
-    )
+    """A program of the newest clang, or of the one whose version is in CLANG_VERSION."""
+    chosen = os.environ.get("CLANG_VERSION")
+    suffixes = [f"-{chosen}"] if chosen else ["", *(f"-{version}" for version in range(40, 13, -1))]
+    found = [suffix for suffix in suffixes if shutil.which(f"clang++{suffix}")]
+    program = f"{name}{found[0]}" if found else name
+    if not found or shutil.which(program) is None:
+        raise MissingToolError(
+            f"expected clang with libFuzzer and LLVM's tools, found no program {program!r}. Install "
+            "them (Debian: apt install clang llvm) or name a version in CLANG_VERSION."
+        )
+    return program
 
 
 def _compiler(flavour: Flavour) -> list[str]:
@@ -195,9 +196,10 @@ def build(program: Program, jobs: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _check_compiler(flavour, folder)
     torch = _torch()
+    headers = torch / "include"
     compile_flags = [
         *("-std=c++20", "-pthread", "-Wall", "-Wextra", "-Werror", "-DTENSORLIFT_FINE_CUT"),
-        f"-isystem{torch / 'include'}",
+        *(f"-isystem{headers}", f"-isystem{headers / 'torch' / 'csrc' / 'api' / 'include'}"),
         *flavour.compile_flags,
     ]
     libraries = torch / "lib"
