@@ -70,8 +70,8 @@ class BatchCase {
         arrays_.push_back(make_like(bytes_, noise_, arrays_.back()));
       } else {
         const bool is_other = bytes_.once_in(4);
-        arrays_.push_back(make_array(bytes_, noise_, is_other ? bytes_.one_of(kTypes) : type,
-                                     like(model)));
+        arrays_.push_back(
+            make_array(bytes_, noise_, is_other ? bytes_.one_of(kTypes) : type, like(model)));
       }
     }
     for (const Array& array : arrays_) sources_.add(array.view(), array.numel);
@@ -136,8 +136,7 @@ class BatchCase {
   }
 
   // As batch.cpp does it.
-  void write(const Layout& layout, const Shape& strides, bool is_contiguous,
-             const Target& target) {
+  void write(const Layout& layout, const Shape& strides, bool is_contiguous, const Target& target) {
     const Padding padding(kPadding, dtype_);
     const int threads = make_threads(bytes_);
     const auto jobs_at_once = static_cast<std::size_t>(1 + bytes_.below(6));

@@ -19,9 +19,8 @@ struct TypeList {};
 using Types =
     TypeList<bool, std::uint8_t, std::int8_t, std::int16_t, std::uint16_t, std::int32_t,
              std::uint32_t, std::int64_t, std::uint64_t, c10::Half, c10::BFloat16, float, double,
-             c10::complex<c10::Half>, c10::complex<float>, c10::complex<double>,
-             c10::Float8_e4m3fn, c10::Float8_e5m2, c10::Float8_e4m3fnuz, c10::Float8_e5m2fnuz,
-             c10::Float8_e8m0fnu>;
+             c10::complex<c10::Half>, c10::complex<float>, c10::complex<double>, c10::Float8_e4m3fn,
+             c10::Float8_e5m2, c10::Float8_e4m3fnuz, c10::Float8_e5m2fnuz, c10::Float8_e8m0fnu>;
 
 template <typename Function, typename... T>
 void with_type(c10::ScalarType type, Function function, TypeList<T...> /*types*/) {

@@ -12,13 +12,27 @@
 namespace tensorlift::native {
 
 // All dtypes that can be cast.
-inline constexpr c10::ScalarType kTypes[] = {
-    c10::kFloat,         c10::kByte,          c10::kHalf,          c10::kBFloat16,
-    c10::kDouble,        c10::kLong,          c10::kInt,           c10::kShort,
-    c10::kChar,          c10::kBool,          c10::kUInt16,        c10::kUInt32,
-    c10::kUInt64,        c10::kComplexHalf,   c10::kComplexFloat,  c10::kComplexDouble,
-    c10::kFloat8_e4m3fn, c10::kFloat8_e5m2,   c10::kFloat8_e4m3fnuz, c10::kFloat8_e5m2fnuz,
-    c10::kFloat8_e8m0fnu};
+inline constexpr c10::ScalarType kTypes[] = {c10::kFloat,
+                                             c10::kByte,
+                                             c10::kHalf,
+                                             c10::kBFloat16,
+                                             c10::kDouble,
+                                             c10::kLong,
+                                             c10::kInt,
+                                             c10::kShort,
+                                             c10::kChar,
+                                             c10::kBool,
+                                             c10::kUInt16,
+                                             c10::kUInt32,
+                                             c10::kUInt64,
+                                             c10::kComplexHalf,
+                                             c10::kComplexFloat,
+                                             c10::kComplexDouble,
+                                             c10::kFloat8_e4m3fn,
+                                             c10::kFloat8_e5m2,
+                                             c10::kFloat8_e4m3fnuz,
+                                             c10::kFloat8_e5m2fnuz,
+                                             c10::kFloat8_e8m0fnu};
 
 inline constexpr std::size_t kMaxElementBytes = 16;
 

@@ -1,7 +1,7 @@
 // Runs all engine tests. Built with a thread sanitizer: python tests/native/run.py tsan
-#include "engine_tests.h"
-
 #include <cstdio>
+
+#include "engine_tests.h"
 
 int main() {
   tensorlift::native::test_pool();

@@ -135,8 +135,8 @@ Shapes make_shapes(Bytes& bytes) {
 
 LayoutOptions make_options(Bytes& bytes) {
   LayoutOptions options;
-  options.operation = bytes.one_of(
-      {Operation::kStack, Operation::kCat, Operation::kPad, Operation::kJagged});
+  options.operation =
+      bytes.one_of({Operation::kStack, Operation::kCat, Operation::kPad, Operation::kJagged});
   options.dim = options.operation == Operation::kJagged ? 0
                 : bytes.once_in(16)                     ? make_number(bytes)
                                                         : bytes.below(8) - 4;

@@ -25,14 +25,14 @@ class PlanCase {
     if (type == c10::kLong && bytes.flag()) view_.element.kind = ElementKind::kDatetime;
     make_extents(bytes, ndim);
     view_.data = reinterpret_cast<void*>(static_cast<std::uintptr_t>(bytes.byte()));
-    view_.holder = bytes.once_in(4) ? bytes.one_of({Holder::kScalar, Holder::kMaskedArray,
-                                                    Holder::kOther, Holder::kArray})
-                                    : Holder::kArray;
+    view_.holder =
+        bytes.once_in(4)
+            ? bytes.one_of({Holder::kScalar, Holder::kMaskedArray, Holder::kOther, Holder::kArray})
+            : Holder::kArray;
     view_.swapped = bytes.once_in(8);
     view_.writeable = !bytes.once_in(4);
     if (bytes.once_in(3)) options_.dtype = bytes.one_of(kTypes);
-    options_.copy =
-        bytes.one_of({CopyPolicy::kIfNeeded, CopyPolicy::kAlways, CopyPolicy::kNever});
+    options_.copy = bytes.one_of({CopyPolicy::kIfNeeded, CopyPolicy::kAlways, CopyPolicy::kNever});
     options_.readonly = bytes.one_of({ReadonlyPolicy::kWarn, ReadonlyPolicy::kShare,
                                       ReadonlyPolicy::kCopy, ReadonlyPolicy::kError});
   }
@@ -62,8 +62,7 @@ class PlanCase {
     auto contiguous = static_cast<std::uint64_t>(view_.element.itemsize);
     for (std::size_t d = shape_.size(); d-- > 0;) {
       shape_[d] = bytes.flag() ? 1 + bytes.below(3) : make_size(bytes);
-      strides_[d] =
-          bytes.once_in(3) ? make_number(bytes) : static_cast<std::int64_t>(contiguous);
+      strides_[d] = bytes.once_in(3) ? make_number(bytes) : static_cast<std::int64_t>(contiguous);
       contiguous *= static_cast<std::uint64_t>(shape_[d]);
     }
     view_.shape = shape_.data();
@@ -156,8 +155,7 @@ class PlanCase {
           Reason::kMisaligned, Reason::kCast, Reason::kReadonlyCopy, Reason::kCopyRequested,
           Reason::kReadonlyRefused, Reason::kShareable}) {
       if (reason == plan.reason) return;
-      const bool is_either =
-          reason == Reason::kNegativeStride && plan.reason == Reason::kOddStride;
+      const bool is_either = reason == Reason::kNegativeStride && plan.reason == Reason::kOddStride;
       check(is_either || !is_true(reason), "no earlier reason is true");
     }
   }

@@ -93,8 +93,14 @@ def coverage(target: str, jobs: int) -> bool:
     program = programs.build(programs.replayer(target, programs.COVERAGE), jobs)
     raw, profile = program.with_suffix(".profraw"), program.with_suffix(".profdata")
     sources = [source for source in programs.FUZZ_TARGETS[target] if source.parent.name == "csrc"]
-    merge_command = [programs.clang_tool("llvm-profdata"), "merge", raw, "-o", profile]
-    report_command = [
+    merge_command: list[str | Path] = [
+        programs.clang_tool("llvm-profdata"),
+        "merge",
+        raw,
+        "-o",
+        profile,
+    ]
+    report_command: list[str | Path] = [
         *(programs.clang_tool("llvm-cov"), "report", program, f"-instr-profile={profile}"),
         *("-show-region-summary=false", "-show-branch-summary=false", *sources),
     ]
@@ -124,9 +130,11 @@ def _passes(options: argparse.Namespace) -> bool:
         return tsan(options.jobs)
     targets = [options.target] if options.target else list(programs.FUZZ_TARGETS)
     if options.command == "fuzz":
-        return all([fuzz(target, options.runs, options.jobs) for target in targets])
-    action = {"merge": merge, "replay": replay, "coverage": coverage}[options.command]
-    return all([action(target, options.jobs) for target in targets])
+        passed = [fuzz(target, options.runs, options.jobs) for target in targets]
+    else:
+        action = {"merge": merge, "replay": replay, "coverage": coverage}[options.command]
+        passed = [action(target, options.jobs) for target in targets]
+    return all(passed)
 
 
 def main() -> int:

@@ -164,10 +164,11 @@ class SlotsCase {
       });
     }
     const std::int64_t rows = make_rows();
-    for_each_window(bytes_, static_cast<std::size_t>(rows), [&](std::size_t begin, std::size_t end) {
-      jobs.run_rows(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), rows, shift,
-                    threads, kSlotAlignment);
-    });
+    for_each_window(
+        bytes_, static_cast<std::size_t>(rows), [&](std::size_t begin, std::size_t end) {
+          jobs.run_rows(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), rows,
+                        shift, threads, kSlotAlignment);
+        });
   }
 
   // A number of rows that every array can be cut into.

@@ -38,8 +38,7 @@ class WalkCase {
               is_expected_contiguous(),
           "contiguous is what follows on each other in C order");
     Dim dims[kMaxWalkDims];
-    const int count =
-        merge_dims(ndim(), shape_.data(), strides_.data(), order_, itemsize_, dims);
+    const int count = merge_dims(ndim(), shape_.data(), strides_.data(), order_, itemsize_, dims);
     check(count >= 2 && count <= kMaxWalkDims, "there are rows");
     walk(dims, count);
   }
