@@ -93,17 +93,11 @@ def coverage(target: str, jobs: int) -> bool:
     program = programs.build(programs.replayer(target, programs.COVERAGE), jobs)
     raw, profile = program.with_suffix(".profraw"), program.with_suffix(".profdata")
     sources = [source for source in programs.FUZZ_TARGETS[target] if source.parent.name == "csrc"]
-    merge_command: list[str | Path] = [
-        programs.clang_tool("llvm-profdata"),
-        "merge",
-        raw,
-        "-o",
-        profile,
-    ]
-    report_command: list[str | Path] = [
-        *(programs.clang_tool("llvm-cov"), "report", program, f"-instr-profile={profile}"),
-        *("-show-region-summary=false", "-show-branch-summary=false", *sources),
-    ]
+    merge_command: list[str | Path] = [programs.clang_tool("llvm-profdata"), "merge"]
+    merge_command += [raw, "-o", profile]
+    report_command: list[str | Path] = [programs.clang_tool("llvm-cov"), "report", program]
+    report_command += [f"-instr-profile={profile}", "-show-region-summary=false"]
+    report_command += ["-show-branch-summary=false", *sources]
     return (
         _run([program, corpus.text_of(target)], LLVM_PROFILE_FILE=str(raw))
         and _run(merge_command)

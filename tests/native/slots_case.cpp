@@ -74,19 +74,21 @@ class SlotsCase {
     return slot;
   }
 
-  // All but its place.
+  // All but its place. Often like the last one: such jobs share what the engine knows of them.
   Slot make_source() {
     Slot slot{};
-    const bool is_like_last =
-        !slots_.empty() && slots_.back().how != How::kRepeated && slots_.back().source.numel > 0;
-    if (is_like_last && bytes_.flag()) {
-      slot.how = How::kRepeat;
-      slot.source = make_like(bytes_, noise_, slots_.back().source);
-      slot.dtype = slots_.back().dtype;
+    const Slot* last = slots_.empty() ? nullptr : &slots_.back();
+    const bool can_repeat =
+        last != nullptr && last->how != How::kRepeated && last->source.numel > 0;
+    if (can_repeat && bytes_.flag()) {
+      slot.how = bytes_.flag() ? How::kRepeat : How::kAdd;
+      slot.source = make_like(bytes_, noise_, last->source);
+      slot.dtype = last->dtype;
       return slot;
     }
     slot.how = bytes_.once_in(8) ? How::kRepeated : How::kAdd;
-    const Shape shape = make_shape(bytes_, kMaxNumel);
+    const bool has_last_shape = last != nullptr && bytes_.once_in(4);
+    const Shape shape = has_last_shape ? last->source.shape : make_shape(bytes_, kMaxNumel);
     slot.source = make_array(bytes_, noise_, bytes_.one_of(kTypes), shape);
     slot.dtype = casts_ && slot.how == How::kAdd ? dtype_ : slot.source.element.twin;
     if (slot.how == How::kRepeated) {
