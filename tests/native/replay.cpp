@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 namespace tensorlift::native {
 namespace {
 
-constexpr int kNoisyInputs = 20000;
+constexpr int kNoisyInputs = 5000;
 constexpr std::size_t kNoisyBytes = 200;
 
 using Input = std::vector<std::uint8_t>;
