@@ -152,7 +152,7 @@ def _compile(source: Path, target: str, flavour: Flavour) -> str:
     """A fuzzer is guided by what it tests, not by its oracle; and not by 441 pairs of dtypes."""
     is_guide = source.parent.name == "csrc" and source.stem != "cast"
     guide = f"\n  guide = {shlex.join(flavour.guide_flags)}" if is_guide else ""
-    return f"build {target}: compile {source}{guide}"
+    return f"build {target}: compile {_path(source)}{guide}"
 
 
 def _check_compiler(flavour: Flavour, folder: Path) -> None:
@@ -190,6 +190,15 @@ def _ninja() -> str:
     return found
 
 
+def _path(path: Path) -> str:
+    """As ninja wants it."""
+    return str(path).replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+
+
+def _words(words: list[str]) -> str:
+    return shlex.join(words).replace("$", "$$")
+
+
 def build(program: Program, jobs: int) -> Path:
     """Compiles a program and returns its path. Raises MissingToolError."""
     flavour = program.flavour
@@ -211,9 +220,9 @@ def build(program: Program, jobs: int) -> Path:
     ]
     objects = {source: f"{source.parent.name}-{source.stem}.o" for source in program.sources}
     lines = [
-        f"cxx = {shlex.join(_compiler(flavour))}",
-        f"cxxflags = {shlex.join(compile_flags)}",
-        f"ldflags = {shlex.join(link_flags)}",
+        f"cxx = {_words(_compiler(flavour))}",
+        f"cxxflags = {_words(compile_flags)}",
+        f"ldflags = {_words(link_flags)}",
         _RULES,
         *(_compile(source, name, flavour) for source, name in objects.items()),
         f"build {program.name}: link {' '.join(objects.values())}",

@@ -1,5 +1,6 @@
 #include "target.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
