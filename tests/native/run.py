@@ -23,6 +23,7 @@ import programs
 
 FOUND = programs.ROOT / "build" / "native-found"  # what fuzzers find: inputs, and crashes
 MAX_INPUT_BYTES = 256
+OUTCOMES = {0: "no finding", 72: "interrupted, no finding so far"}  # libFuzzer's exit statuses
 
 
 def fuzz(target: str, runs: int, jobs: int) -> bool:
@@ -46,7 +47,7 @@ def fuzz(target: str, runs: int, jobs: int) -> bool:
         print(
             f"fuzz {target}: {int(executions[-1]):,} executions in {seconds:.0f} s "
             f"({int(executions[-1]) / seconds:,.0f} a second), {edges} edges, {features} features, "
-            f"{inputs} inputs, {'no finding' if done.returncode == 0 else 'A FINDING'}"
+            f"{inputs} inputs, {OUTCOMES.get(done.returncode, 'A FINDING')}"
         )
     return done.returncode == 0
 
