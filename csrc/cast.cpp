@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "fine_cut.h"
 #include "half.h"
 #include "simd.h"
 
@@ -80,7 +81,7 @@ TENSORLIFT_SIMD void cast_run(const void* __restrict source, void* __restrict ta
 }
 
 // float16 is cast by way of float32, as convert_number() does it, in runs that stay in the cache.
-constexpr std::int64_t kHalvesAtOnce = 1024;
+constexpr std::int64_t kHalvesAtOnce = kIsCutFinely ? 16 : 1024;
 
 template <typename From>
 void cast_to_half(const void* source, void* target, std::int64_t count) {

@@ -13,10 +13,10 @@ namespace {
 
 // One piece of work: large enough to hide what it takes to hand it out. 64 and 128 KiB were no
 // faster.
-constexpr std::size_t kPieceBytes = 256 << 10;
+constexpr std::size_t kPieceBytes = kIsCutFinely ? 512 : 256 << 10;
 
 // Elements on their way from one step to the next stay in the first-level cache.
-constexpr std::size_t kBlockBytes = 8 << 10;
+constexpr std::size_t kBlockBytes = kIsCutFinely ? 128 : 8 << 10;
 
 // How many of the latest groups to look through for one that fits: lists that alternate between a
 // few kinds of arrays are common, lists of many kinds are not worth a search.

@@ -13,6 +13,7 @@
 
 #include "array_view.h"
 #include "cast.h"
+#include "fine_cut.h"
 #include "rearrange.h"
 #include "strided.h"
 
@@ -25,7 +26,7 @@ inline constexpr std::size_t kSlotAlignment = 64;
 }
 
 // A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
-inline constexpr std::size_t kBytesPerThread = 1 << 20;
+inline constexpr std::size_t kBytesPerThread = kIsCutFinely ? 64 : 1 << 20;
 
 // The copies that one call has to make. Copies shape and strides out of the views, so that a job
 // stays true whatever happens to the array object; the elements are read when run() is called.

@@ -61,16 +61,15 @@ Reason share_strides(const ArrayView& view, bool empty, Plan& plan) {
   return Reason::kShareable;
 }
 
-// share_strides() for the most frequent case, in one loop: there are elements, and they follow each
-// other in C order. (Then all of them are in memory, and nothing overflows.) False for any other.
+// share_strides() for the most frequent case, in one loop: there are elements, they follow each
+// other in C order, and the bytes of all of them fit 64 bits. False for any other.
 bool share_contiguous(const ArrayView& view, Plan& plan) {
   const int shift = std::countr_zero(view.element.itemsize);
-  std::uint64_t contiguous = view.element.itemsize;
+  std::int64_t contiguous = view.element.itemsize;
   for (int d = view.ndim - 1; d >= 0; --d) {
-    const auto stride = static_cast<std::uint64_t>(view.strides[d]);
-    if (stride != contiguous || view.shape[d] == 0) return false;
-    plan.strides[d] = static_cast<std::int64_t>(stride >> shift);
-    contiguous *= static_cast<std::uint64_t>(view.shape[d]);
+    if (view.strides[d] != contiguous || view.shape[d] == 0) return false;
+    plan.strides[d] = contiguous >> shift;
+    if (__builtin_mul_overflow(contiguous, view.shape[d], &contiguous)) return false;
   }
   plan.nbytes = static_cast<std::size_t>(contiguous);
   return true;

@@ -1,0 +1,191 @@
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "../../csrc/batch_jobs.h"
+#include "../../csrc/gather.h"
+#include "../../csrc/layout.h"
+#include "../../csrc/padding.h"
+#include "../../csrc/sources.h"
+#include "../../csrc/wire.h"
+#include "arrays.h"
+#include "bytes.h"
+#include "cases.h"
+#include "elements.h"
+#include "positions.h"
+#include "target.h"
+
+namespace tensorlift::native {
+namespace {
+
+constexpr Operation kOperations[] = {Operation::kStack, Operation::kCat, Operation::kPad,
+                                     Operation::kJagged};
+constexpr std::int64_t kMaxNumel = 100;        // of an array
+constexpr std::int64_t kMaxBatchNumel = 2000;  // padding included
+
+class BatchCase {
+ public:
+  explicit BatchCase(Bytes& bytes)
+      : bytes_(bytes),
+        noise_(bytes.byte()),
+        operation_(bytes.one_of(kOperations)),
+        dtype_(bytes.one_of(kTypes)) {}
+
+  void run() {
+    make_arrays();
+    const Layout layout = plan_layout(sources_, options_);
+    const auto itemsize = static_cast<std::int64_t>(c10::elementSize(dtype_));
+    if (numel_of(layout.shape) > kMaxBatchNumel) return;
+    const Shape strides = make_slot_strides(bytes_, layout.shape, itemsize);
+    const bool is_contiguous = tensorlift::is_contiguous(
+        static_cast<int>(strides.size()), layout.shape.data(), strides.data(), itemsize);
+    Target target(noise_, static_cast<std::size_t>(extent_of(layout.shape, strides, itemsize)));
+    expect(layout, strides, target);
+    if (numel_of(layout.shape) > 0) {
+      if (is_contiguous && bytes_.flag()) {
+        send(layout, strides, target);
+      } else {
+        write(layout, strides, is_contiguous, target);
+      }
+    }
+    target.check();
+  }
+
+ private:
+  void make_arrays() {
+    Shape model = make_shape(bytes_, kMaxNumel);
+    const bool joins = operation_ == Operation::kCat || operation_ == Operation::kJagged;
+    if (joins && model.empty()) model.push_back(1);
+    const auto ndim = static_cast<std::int64_t>(model.size());
+    options_.operation = operation_;
+    options_.dim = operation_ == Operation::kStack ? bytes_.below(ndim + 1)
+                   : operation_ == Operation::kCat ? bytes_.below(ndim)
+                                                   : 0;
+    options_.multiple_of = {ndim < 4 ? 1 + bytes_.below(4) : 1};
+    options_.pad_left = bytes_.flag();
+    const c10::ScalarType type = bytes_.one_of(kTypes);
+    const std::int64_t count = 1 + bytes_.below(5);
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (i > 0 && bytes_.flag()) {
+        arrays_.push_back(make_like(bytes_, noise_, arrays_.back()));
+      } else {
+        const bool is_other = bytes_.once_in(4);
+        arrays_.push_back(
+            make_array(bytes_, noise_, is_other ? bytes_.one_of(kTypes) : type, like(model)));
+      }
+    }
+    for (const Array& array : arrays_) sources_.add(array.view(), array.numel);
+  }
+
+  // A shape that fits into a batch with others like `model`.
+  Shape like(const Shape& model) {
+    Shape shape = model;
+    const auto dim = static_cast<std::size_t>(options_.dim);
+    if (operation_ == Operation::kPad) {
+      for (std::int64_t& size : shape) size -= bytes_.below(size + 1) % 5;
+    } else if (operation_ != Operation::kStack) {
+      shape[dim] = bytes_.below(shape[dim] + 2);
+    }
+    return shape;
+  }
+
+  void expect(const Layout& layout, const Shape& strides, Target& target) const {
+    std::vector<bool> is_written(static_cast<std::size_t>(numel_of(layout.shape)));
+    std::int64_t joined = 0;  // along the dimension that arrays share
+    for (std::size_t i = 0; i < arrays_.size(); ++i) {
+      const Array& array = arrays_[i];
+      for (std::int64_t index = 0; index < array.numel; ++index) {
+        char element[kMaxElementBytes];
+        array.read(index, element);
+        const Shape place = place_of(layout, i, joined, position_of(index, array.shape), array);
+        target.expect(offset_of(place, strides), array.element.twin, dtype_, element);
+        is_written[static_cast<std::size_t>(index_of(place, layout.shape))] = true;
+      }
+      const bool joins = operation_ == Operation::kCat || operation_ == Operation::kJagged;
+      if (joins && array.numel > 0) joined += array.shape[static_cast<std::size_t>(layout.dim)];
+    }
+    for (std::size_t i = 0; i < is_written.size(); ++i) {
+      if (is_written[i]) continue;
+      const Shape place = position_of(static_cast<std::int64_t>(i), layout.shape);
+      target.expect(offset_of(place, strides), c10::kDouble, dtype_,
+                    reinterpret_cast<const char*>(&kPadding));
+    }
+  }
+
+  // Where in the batch an element of the array goes.
+  Shape place_of(const Layout& layout, std::size_t array_index, std::int64_t joined, Shape position,
+                 const Array& array) const {
+    const auto dim = static_cast<std::size_t>(layout.dim);
+    const auto number = static_cast<std::int64_t>(array_index);
+    switch (operation_) {
+      case Operation::kStack:
+        position.insert(position.begin() + layout.dim, number);
+        return position;
+      case Operation::kCat:
+      case Operation::kJagged:
+        position[dim] += joined;
+        return position;
+      case Operation::kPad:
+        for (std::size_t d = 0; options_.pad_left && d < position.size(); ++d) {
+          position[d] += layout.shape[d + 1] - array.shape[d];
+        }
+        position.insert(position.begin(), number);
+        return position;
+    }
+    return position;
+  }
+
+  // As batch.cpp does it.
+  void write(const Layout& layout, const Shape& strides, bool is_contiguous, const Target& target) {
+    const Padding padding(kPadding, dtype_);
+    const int threads = make_threads(bytes_);
+    const auto jobs_at_once = static_cast<std::size_t>(1 + bytes_.below(6));
+    GatherJobs jobs;
+    BatchJobs batch(sources_, layout, padding, dtype_, target.data(), strides, jobs);
+    const std::int64_t rows = is_contiguous ? batch.rows() : 1;
+    const auto run = [&] {
+      if (rows > 1) {
+        jobs.run_side_by_side(rows, threads);
+      } else {
+        jobs.run(threads);
+      }
+      jobs.clear();
+    };
+    batch.add_all([&] {
+      if (jobs.size() < jobs_at_once) return false;
+      run();
+      return true;
+    });
+    run();
+  }
+
+  // As batch_on_device.cpp does it.
+  void send(const Layout& layout, const Shape& strides, const Target& target) {
+    const Padding padding(kPadding, dtype_);
+    Wire wire;
+    wire.nbytes = static_cast<std::size_t>(numel_of(layout.shape)) * c10::elementSize(dtype_);
+    BatchJobs batch(sources_, layout, padding, dtype_, Wire::at(0), strides, wire.jobs);
+    batch.add_all([&] {
+      if (layout.has_padding) wire.work_ends.push_back(wire.jobs.nbytes());
+      return false;
+    });
+    wire.rows = batch.rows();
+    write_wire(bytes_, noise_, wire, target);
+  }
+
+  static constexpr double kPadding = 2.5;
+
+  Bytes& bytes_;
+  Noise noise_;
+  const Operation operation_;
+  const c10::ScalarType dtype_;
+  LayoutOptions options_;
+  std::vector<Array> arrays_;
+  Sources sources_;
+};
+
+}  // namespace
+
+void run_batch_case(Bytes& bytes) { BatchCase(bytes).run(); }
+
+}  // namespace tensorlift::native

@@ -1,0 +1,12 @@
+// Runs all engine tests. Built with a thread sanitizer: python tests/native/run.py tsan
+#include <cstdio>
+
+#include "engine_tests.h"
+
+int main() {
+  tensorlift::native::test_pool();
+  tensorlift::native::test_copy();
+  tensorlift::native::test_ring();
+  std::puts("pool, copy engine and staging ring: passed");
+  return 0;
+}

@@ -1,0 +1,16 @@
+// A fuzzer of the copy engine: gather, batch_jobs, wire, and all that they stand on.
+#include <cstddef>
+#include <cstdint>
+
+#include "bytes.h"
+#include "cases.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  tensorlift::native::Bytes bytes(data, size);
+  if (bytes.flag()) {
+    tensorlift::native::run_batch_case(bytes);
+  } else {
+    tensorlift::native::run_slots_case(bytes);
+  }
+  return 0;
+}
