@@ -62,8 +62,8 @@ void let_go_by_context(void* context) noexcept {
 c10::DeviceType accelerator() {
   if (at::accelerator::deviceCount() < 1) {
     throw ValueError(
-        "pin_memory: expected an accelerator to pin memory for, got none that torch can use. Leave "
-        "it out.");
+        "pinned memory: expected an accelerator to pin it for, got none that torch can use. Take "
+        "pageable memory instead: pin_memory=False, numpy.empty().");
   }
   return at::getAccelerator(true).value();
 }

@@ -74,7 +74,7 @@ def test_errors_name_the_place():
 def test_no_accelerator_to_pin_for():
     if torch.accelerator.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ValueError, match="pin_memory: expected an accelerator"):
+    with pytest.raises(ValueError, match="pinned memory: expected an accelerator"):
         tensorlift.Collate(pin_memory=True)(samples(1))
 
 

@@ -45,8 +45,9 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
     Arrays, NumPy scalars, numbers and CPU tensors that stand in the same place of every sample
     become one tensor with a new first dimension; text becomes a list; mappings, named tuples,
     sequences and dataclasses keep their structure. All arrays of the batch are copied by one native
-    call, exactly once; in a worker of a :class:`torch.utils.data.DataLoader` to shared memory, one
-    segment a batch, from which the main process reads them in place.
+    call, exactly once; in a worker of a :class:`torch.utils.data.DataLoader` to shared memory, from
+    which the main process reads them in place, and which is used again when it has no tensor there
+    any more.
 
     Args:
         samples: at least one, all of the same structure. A tuple becomes a list, as in torch.

@@ -15,7 +15,9 @@ def empty_cache() -> None:
     The memory of a copied tensor or batch of 16 KiB to 64 MiB is kept when the tensor dies, at most
     64 MiB a process, because fresh memory costs a page fault every 4 KiB. Larger ones are given
     back at once. So are page-locked staging buffers that no copy reads from any more (torch's own
-    allocator may keep them). Tensors that are alive are not affected, nor is memory that is shared
+    allocator may keep them), and shared memory of batches that no tensor uses any more: that of
+    this process, where it is a data loader's worker, and that of workers, of which up to 256 MiB
+    stay mapped. Tensors that are alive are not affected, nor is memory that is shared
     with arrays.
 
     Example:

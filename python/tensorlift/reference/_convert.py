@@ -128,7 +128,7 @@ def check_dtype(dtype: object) -> None:
 
 def check_pin_memory(pin_memory: bool) -> None:
     if pin_memory and not torch.accelerator.is_available():
-        raise ValueError("pin_memory: expected an accelerator to pin memory for, got none.")
+        raise ValueError("pinned memory: expected an accelerator to pin it for, got none.")
 
 
 def check_threads(threads: object) -> None:
