@@ -15,7 +15,8 @@ from ._errors import CommandError
 from ._explain import explain
 from ._explain_files import table
 from ._files import Array
-from ._text import format_table, format_time
+from ._machine import available_memory
+from ._text import format_bytes, format_table, format_time
 from ._timing import compare
 
 
@@ -75,6 +76,14 @@ def run(named: Sequence[tuple[str, Array]], echo: Callable[[str], None]) -> None
     ]
     if not arrays:
         raise CommandError("none of these arrays can be converted")
+
+    needed = 6 * sum(array.nbytes for array in arrays)  # copies of both paths, and what they check
+    available = available_memory()
+    if available is not None and needed > available:
+        raise CommandError(
+            f"the demo would need {format_bytes(needed)} of memory, of which "
+            f"{format_bytes(available)} are free; explain reads nothing"
+        )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
 
-from ._errors import CommandError
 from ._explain import explain
 from ._explanation import Explanation, dtypes, shape
 from ._files import load
@@ -41,10 +41,13 @@ def table(names: Sequence[str], explanation: Explanation) -> str:
         for name, entry in zip(names, explanation, strict=True)
     ]
     lines = [format_table(header, rows, right=("bytes",))]
-    for name, entry in zip(names, explanation, strict=True):
-        if entry.error:
-            lines.append(entry.error.replace(f"arrays[{entry.index}]", name, 1))
+    lines += [_with_names(entry.error, names) for entry in explanation if entry.error]
     return "\n".join(lines)
+
+
+def _with_names(error: str, names: Sequence[str]) -> str:
+    """Errors speak of `arrays[2]`; whoever gave files knows those by their names."""
+    return re.sub(r"\barrays\[(\d+)\]", lambda match: names[int(match[1])], error)
 
 
 def run(
@@ -58,14 +61,12 @@ def run(
         dtype: as for :func:`explain`.
 
     Raises:
-        CommandError: a file cannot be read, or holds no array.
+        CommandError: a file cannot be read, or there is no array in them.
     """
     named = load(files)
-    if not named:
-        raise CommandError("there is no array in these files")
     names = [name for name, _ in named]
     explanation = explain([array for _, array in named], operation=operation, dtype=dtype)
     lines = [str(explanation).partition("\n")[0], table(names, explanation)]
     if explanation.error and not any(entry.error for entry in explanation):
-        lines.append(explanation.error)
+        lines.append(_with_names(explanation.error, names))
     return "\n".join(lines)

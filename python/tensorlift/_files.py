@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def load(paths: Sequence[str]) -> list[tuple[str, Array]]:
         except Exception as error:  # a file can be broken in more ways than NumPy has errors for
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise CommandError(f"{path}: cannot be read: {reason}") from error
+    if not arrays:
+        raise CommandError(f"{', '.join(paths)}: there is no array in it")
     return arrays
 
 
@@ -58,7 +61,13 @@ def _load_one(path: str) -> Iterator[tuple[str, Array]]:
             file.seek(0)
             yield path, np.lib.format.read_array(file, allow_pickle=False)
             return
-    yield path, np.lib.format.open_memmap(path, mode="c")
+    try:
+        array = np.lib.format.open_memmap(path, mode="c")  # writeable, as what np.load gives
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        array = np.lib.format.open_memmap(path, mode="r")  # larger than memory
+    yield path, array
 
 
 def _load_members(path: str, file: IO[bytes]) -> Iterator[tuple[str, Array]]:
