@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .._text import format_bytes, format_time
 from .harness import Result
-from .report import comparisons, is_dtype_pair, verdict
+from .report import comparisons, is_dtype_pair, is_ours_too, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,6 +141,8 @@ def bars(results: Sequence[Result]) -> list[Result]:
     """
     nearest: dict[str, Result] = {}
     for result in comparisons(results):
+        if is_ours_too(result):
+            continue
         one_of_many = is_dtype_pair(result) or result.get("plot") == "bytes"
         if one_of_many and result["ratio"] >= 1:
             continue

@@ -105,6 +105,11 @@ def write_json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def is_ours_too(result: Result) -> bool:
+    """Whether the peer is torch's own function into which ours is installed."""
+    return str(result["peer"]).endswith(", installed")
+
+
 def is_dtype_pair(result: Result) -> bool:
     """Whether it is one of the many casts from each dtype to each other."""
     return re.fullmatch(r"\w+ to \w+", result["case"]) is not None
