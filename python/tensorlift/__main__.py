@@ -35,7 +35,7 @@ _EXPLAIN = """examples:
 A .npy file is mapped, not read. Nothing is ever unpickled.
 """
 _BENCH = """examples:
-  python -m tensorlift bench                         all suites; some six minutes
+  python -m tensorlift bench                         all suites; some five minutes
   python -m tensorlift bench --suite batch --plot batch.png --json batch.json
   python -m tensorlift bench --arrays 256 --shape 224,224,3 --dtype uint8
   python -m tensorlift bench --suite transfer --device cuda --sweep

@@ -102,7 +102,7 @@ def _check_files(options: argparse.Namespace) -> None:
 
 
 def _chosen(options: argparse.Namespace) -> list[Suite]:
-    """The suites to run; without an accelerator, and without asking for one, no transfers."""
+    """The suites that the options name, on the project's arrays or on some like the user's."""
     suites = SUITES
     if (options.arrays, options.shape, options.dtype) != (None, None, None):
         workload = own.Workload(

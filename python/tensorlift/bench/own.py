@@ -46,7 +46,7 @@ class Workload:
         """The arrays, each with memory of its own."""
         rng = np.random.default_rng(0)
         return [
-            rng.integers(0, 100, self.shape, np.uint8).astype(self.dtype)
+            np.asarray(rng.integers(0, 100, self.shape, np.uint8), self.dtype)
             for _ in range(count or self.arrays)
         ]
 

@@ -17,7 +17,7 @@ FOOTER = (
     "5 %."
 )
 _RIGHT = ("ours", "peer's", "ratio", "spread")
-_STYLES = {"we win": "green", "even": "", "WE LOSE": "bold red", "below promise": "yellow"}
+_STYLES = {"we win": "", "even": "", "WE LOSE": "bold red", "below promise": "yellow"}
 
 
 def comparisons(results: Iterable[Result]) -> list[Result]:

@@ -92,13 +92,15 @@ def _rich_progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
         Remaining(),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # Drawn between measurements alone: a thread that draws would disturb them.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=total)
         started = False
 
         def begin(text: str) -> None:
             nonlocal started
-            bar.update(task, advance=1 if started else 0, description=text)
+            bar.update(task, advance=1 if started else 0, description=text, refresh=True)
             started = True
 
         yield begin

@@ -16,7 +16,8 @@ def find_device(kind: str | None) -> torch.device | None:
     """Torch's accelerator.
 
     Args:
-        kind: the type that it must be of, such as "cuda"; None takes any, or none.
+        kind: the type that it must be of, such as "cuda"; None takes any that has streams and
+            page-locked memory, or none.
 
     Raises:
         CommandError: there is none of that type.
@@ -24,6 +25,8 @@ def find_device(kind: str | None) -> torch.device | None:
     device = torch.accelerator.current_accelerator(check_available=True)
     if kind is not None and (device is None or kind != device.type):
         raise CommandError(f"--device {kind}: torch finds no such accelerator on this machine")
+    if kind is None and device is not None and device.type == "mps":
+        return None
     return device
 
 
