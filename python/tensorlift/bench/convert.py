@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +28,21 @@ def to_list(arrays: list[Array]) -> Ways:
     }
 
 
+def _by_tensordict(arrays: Sequence[Array]) -> list[torch.Tensor]:
+    from tensordict import TensorDict
+
+    named: Any = TensorDict({str(i): array for i, array in enumerate(arrays)}, batch_size=[])
+    return list(named.values())
+
+
 def _vectors(n: int) -> Case:
+    arrays = floats(n, 64)
+    tensordict: Ways = {"TensorDict(dict)": lambda: _by_tensordict(arrays)}
     return Case(
         f"{n} x float32(64)",
         n,
-        to_list(floats(n, 64)),
+        to_list(arrays),
+        optional=tensordict if n == 1000 else {},
         at_least=(2.2,) if n == 1000 else (),
         plot="arrays",
         array_bytes=256,
