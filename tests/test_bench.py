@@ -247,7 +247,8 @@ def test_tables_with_rich_say_the_same(monkeypatch, capsys):
     pytest.importorskip("rich")
     monkeypatch.setattr(terminal, "_rich", lambda on_terminal: True)
     monkeypatch.setenv("COLUMNS", "120")
-    report.show([result(0.5, case="[torch.from_numpy]")])
+    rows = [report.row(result(0.5, case="[torch.from_numpy]"))]
+    terminal.print_table(report.HEADER, rows, ("ratio",), ["bold red"])
     out = capsys.readouterr().out
     for text in ("[torch.from_numpy]", "a peer", "0.50", "WE LOSE"):  # brackets are no markup
         assert text in out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def _draw_lines(
         ours.setdefault(point[x], []).append(quartiles(point, point["ours_s"]))
         peers.setdefault(point["peer"], []).append((point[x], *quartiles(point, point["peer_s"])))
     lines = {name: line for name, line in peers.items() if len(line) > 1}
-    for (name, line), style in zip(lines.items(), _PEER_STYLES, strict=False):
+    for (name, line), style in zip(lines.items(), cycle(_PEER_STYLES), strict=False):
         _draw_line(axes, line, name, style, bold=False)
     middle = [(at, *map(median, zip(*many, strict=True))) for at, many in ours.items()]
     _draw_line(axes, middle, points[0]["ours"], (_BLUE, "o"), bold=True)  # last: on top
