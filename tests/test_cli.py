@@ -78,7 +78,7 @@ BROKEN = {
     "bad.npy": "is no array in a format of NumPy",
     "bad.npz": "is no array in a format of NumPy",
     "empty.npy": "is no array in a format of NumPy",
-    "worse.npz": "is no array in a format of NumPy",
+    "worse.npz": "cannot be read: File is not a zip file",
     "header.npy": "cannot be read: ",
     "elements.npy": "cannot be read: ",
     "member.npz": "cannot be read: ",

@@ -51,7 +51,7 @@ def load(paths: Sequence[str]) -> list[tuple[str, Array]]:
 
 def _load_one(path: str) -> Iterator[tuple[str, Array]]:
     with open(path, "rb") as file:
-        if zipfile.is_zipfile(file):
+        if file.read(2) == b"PK":  # how every zip file begins, whatever its name
             yield from _load_members(path, file)
             return
         file.seek(0)

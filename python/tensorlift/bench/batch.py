@@ -17,12 +17,12 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from .. import cat, jagged, pad, stack
+from .._errors import CommandError
 from .._text import format_bytes
 from .._timing import compare
 from .harness import (
     Array,
     Case,
-    DifferentResultsError,
     Extra,
     Settings,
     Suite,
@@ -233,7 +233,7 @@ def _peak_memory(quick: bool) -> Extra:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ratio = float(run.stdout)
     if ratio > 1.5:
-        raise DifferentResultsError("stack made a second copy on its way")
+        raise CommandError("stack made a second copy on its way")
     return Extra(
         f"Peak memory of stack(64 x float32): {ratio:.2f} of the result's own size.",
         {"case": "peak memory of stack", "in_results": ratio},
