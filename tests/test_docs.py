@@ -66,6 +66,26 @@ def test_ci_runs_the_commands_of_the_readme():
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
 
 
+def report(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / "report.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_benchmark_tables_of_the_readme_are_those_of_the_results():
+    assert report("--check").stderr == ""
+
+
+def test_report_writes_tables_and_plots(tmp_path):
+    pytest.importorskip("matplotlib")
+    readme = tmp_path / "README.md"
+    readme.write_text(re.sub(r"\| [\d.]+ ns \|", "| 0 ns |", README))
+    assert "not those of the results" in report("--readme", str(readme), "--check").stderr
+    done = report("--readme", str(readme), "--plots", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert readme.read_text() == README
+    assert (tmp_path / "speedups.png").stat().st_size > 10_000
+
+
 SCRIPTS = {path.name for path in (ROOT / "benchmarks").glob("bench_*.py")}
 
 

@@ -1,4 +1,4 @@
-"""`python -m tensorlift`: a demo, and what to put into a bug report."""
+"""`python -m tensorlift`: the command line."""
 
 from __future__ import annotations
 
@@ -6,32 +6,101 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import get_args
 
-from . import __version__, _demo, _machine
-from ._text import format_table
+import torch
 
-_EXAMPLES = """examples:
-  python -m tensorlift demo                      what happens to arrays of many layouts
-  python -m tensorlift demo a.npy batch.npz      the same for your own
-  python -m tensorlift info                      versions and devices, for a bug report
+from . import __version__, _demo, _explain_files, _files, _info
+from ._errors import CommandError
+from ._typing import Operation
+from .bench import command as bench
+
+_STATUS = """exit status: 0 done; 1 a mistake in the input, told in one sentence; 2 a mistake in the
+command line; 130 interrupted (Ctrl-C)
 """
+_EXAMPLES = """examples:
+  python -m tensorlift demo                          what happens to arrays of many layouts
+  python -m tensorlift explain a.npy batch.npz       shared or copied, and why
+  python -m tensorlift bench --suite convert         how fast it is on this machine
+  python -m tensorlift info                          versions and devices, for a bug report
+"""
+_DEMO = """examples:
+  python -m tensorlift demo                          a sample of many layouts
+  python -m tensorlift demo a.npy batch.npz          the same for your own
+"""
+_EXPLAIN = """examples:
+  python -m tensorlift explain a.npy batch.npz       what from_numpy would do
+  python -m tensorlift explain a.npy --dtype float32
+  python -m tensorlift explain *.npy --operation stack
+A .npy file is mapped, not read. Nothing is ever unpickled.
+"""
+_BENCH = """examples:
+  python -m tensorlift bench                         all suites; some five minutes
+  python -m tensorlift bench --suite batch --plot batch.png --json batch.json
+  python -m tensorlift bench --arrays 256 --shape 224,224,3 --dtype uint8
+  python -m tensorlift bench --suite transfer --device cuda --sweep
+Ours and each peer run turn by turn in one process on the same arrays; results are compared before
+anything is timed. A ratio above 1 means that ours is faster. Peers that are missing are named.
+"""
+_INFO = """examples:
+  python -m tensorlift info                          for a bug report
+  python -m tensorlift info --json                   for programs
+"""
+
+
+def _dtype(name: str) -> torch.dtype:
+    try:
+        return _explain_files.torch_dtype(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tensorlift",
         description="Lists of NumPy arrays to PyTorch tensors.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + _STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tensorlift {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    demo = commands.add_parser(
-        "demo", help="explain, convert, check and time", description=_demo.__doc__
-    )
+
+    def add(name: str, does: str, examples: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=does,
+            description=does[0].upper() + does[1:] + ".",
+            epilog=examples + _STATUS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    demo = add("demo", "explain, convert, check and time real arrays", _DEMO)
     demo.add_argument("files", nargs="*", metavar="FILE", help=".npy or .npz; none: a sample")
-    commands.add_parser("info", help="versions, build, threads, devices")
+
+    explain = add("explain", "why arrays would be shared, copied or refused", _EXPLAIN)
+    explain.add_argument("files", nargs="+", metavar="FILE", help=".npy or .npz")
+    explain.add_argument("--dtype", type=_dtype, metavar="NAME", help="of the tensors")
+    explain.add_argument(
+        "--operation", choices=get_args(Operation), default="from_numpy", help="(from_numpy)"
+    )
+
+    bench.add_options(add("bench", "compare the speed with other ways, on this machine", _BENCH))
+
+    info = add("info", "versions, build, machine and devices", _INFO)
+    info.add_argument("--json", action="store_true", help="as JSON")
     return parser
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    options = _parser().parse_args(arguments)
+    if options.command == "demo":
+        _demo.run(_files.load(options.files) if options.files else _demo.sample(), print)
+    elif options.command == "explain":
+        print(_explain_files.run(options.files, options.operation, options.dtype))
+    elif options.command == "bench":
+        bench.run(options)
+    else:
+        print(_info.as_json(__version__) if options.json else _info.as_text(__version__))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,21 +110,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None for the process's own.
 
     Returns:
-        The exit status: 0, or 1 after a mistake of the user (argparse itself exits with 2).
+        The exit status, as in the help: 0, 1 or 130 (argparse itself exits with 2).
     """
-    options = _parser().parse_args(arguments)
     try:
-        if options.command == "demo":
-            _demo.run(_demo.load(options.files) if options.files else _demo.sample(), print)
-        else:
-            facts = _machine.describe(__version__)
-            print(format_table(("what", "which"), list(facts.items())))
-    except _demo.UserError as error:
+        try:
+            _run(arguments)
+        finally:
+            sys.stdout.flush()  # here, not while Python exits, a closed pipe can be caught
+    except CommandError as error:
         print(f"tensorlift: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `demo | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -5,48 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from . import reference
 from ._convert import from_numpy
+from ._errors import CommandError
 from ._explain import explain
-from ._text import format_table, format_time
+from ._explain_files import table
+from ._files import Array
+from ._machine import available_memory
+from ._text import format_bytes, format_table, format_time
 from ._timing import compare
-
-Array = npt.NDArray[Any]
-
-
-class UserError(Exception):
-    """A mistake of the user, to be shown without a traceback."""
-
-
-def load(paths: Sequence[str]) -> list[tuple[str, Array]]:
-    """Reads .npy and .npz files.
-
-    Args:
-        paths: the files.
-
-    Returns:
-        (name, array) of every array in them; .npy files are memory-mapped.
-
-    Raises:
-        UserError: a file cannot be read, or needs unpickling, which could run code.
-    """
-    arrays: list[tuple[str, Array]] = []
-    for path in paths:
-        try:
-            if path.lower().endswith(".npz"):
-                with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                    arrays += [(f"{path}:{name}", archive[name]) for name in archive.files]
-            else:
-                arrays.append((path, np.load(path, mmap_mode="c", allow_pickle=False)))
-        except Exception as error:  # a file can be broken in more ways than NumPy has errors for
-            raise UserError(f"{path}: {error}") from error
-    return arrays
 
 
 def sample() -> list[tuple[str, Array]]:
@@ -93,26 +64,26 @@ def run(named: Sequence[tuple[str, Array]], echo: Callable[[str], None]) -> None
         echo: called with each piece of text.
 
     Raises:
-        UserError: none of the arrays can be converted.
+        CommandError: none of the arrays can be converted.
         RuntimeError: the native and the pure path disagree, which is a bug.
     """
     explanation = explain([array for _, array in named])
-    header = ("array", "shape", "dtype", "becomes", "why")
-    rows = [
-        (name, str(entry.shape), str(entry.dtype_in), entry.action, entry.reason)
-        for (name, _), entry in zip(named, explanation, strict=True)
-    ]
-    echo(format_table(header, rows))
-    for entry in explanation:
-        if entry.error:
-            echo(entry.error)
+    echo(table([name for name, _ in named], explanation))
     arrays = [
         array
         for (_, array), entry in zip(named, explanation, strict=True)
         if entry.action != "rejected"
     ]
     if not arrays:
-        raise UserError("none of these arrays can be converted")
+        raise CommandError("none of these arrays can be converted")
+
+    needed = 6 * sum(array.nbytes for array in arrays)  # copies of both paths, and what they check
+    available = available_memory()
+    if available is not None and needed > available:
+        raise CommandError(
+            f"the demo would need {format_bytes(needed)} of memory, of which "
+            f"{format_bytes(available)} are free; explain reads nothing"
+        )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

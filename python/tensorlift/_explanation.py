@@ -43,7 +43,7 @@ class Entry:
     error: str | None = field(default=None, compare=False)
 
 
-def _dtypes(entry: Entry) -> str:
+def dtypes(entry: Entry) -> str:
     """`float32`, or `int32 -> float32` where the tensor's dtype has another name."""
     if entry.dtype_in is None:
         return ""
@@ -54,7 +54,8 @@ def _dtypes(entry: Entry) -> str:
     return name_in if name_in == name_out else f"{name_in} -> {name_out}"
 
 
-def _shape(entry: Entry) -> str:
+def shape(entry: Entry) -> str:
+    """`(2, 3)`; empty for what is no array."""
     return "" if entry.shape is None else str(entry.shape)
 
 
@@ -150,8 +151,8 @@ class Explanation(Sequence[Entry]):
         rows = [
             (
                 str(e.index),
-                _shape(e),
-                _dtypes(e),
+                shape(e),
+                dtypes(e),
                 e.action,
                 e.reason,
                 "" if e.action == "rejected" else format_bytes(e.nbytes),
@@ -172,8 +173,8 @@ class Explanation(Sequence[Entry]):
                 str(len(entries)),
                 "" if action == "rejected" else format_bytes(sum(e.nbytes for e in entries)),
                 str(entries[0].index),
-                _shape(entries[0]),
-                _dtypes(entries[0]),
+                shape(entries[0]),
+                dtypes(entries[0]),
             )
             for (action, reason), entries in sorted(groups.items(), key=lambda g: -len(g[1]))
         ]

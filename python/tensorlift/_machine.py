@@ -21,10 +21,21 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes that can be allocated without swapping; None where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return None
 
 
 def _accelerator() -> str:
@@ -48,7 +59,7 @@ def describe(version: str) -> dict[str, str]:
         "numpy": np.__version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "processor": f"{_processor()}, {_cores()} cores",
+        "processor": f"{_processor()}, {cores()} cores",
         "threads": f"{_C.default_threads()} (torch.get_num_threads())",
         "accelerator": _accelerator(),
     }

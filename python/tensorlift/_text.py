@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 def format_bytes(nbytes: float) -> str:
     """`1.5 MiB`: three digits at most, binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1000:
+        if nbytes < 999.5:
             return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.3g} {unit}"
         nbytes /= 1024
     return f"{nbytes:.3g} TiB"
@@ -17,7 +17,7 @@ def format_bytes(nbytes: float) -> str:
 def format_time(seconds: float) -> str:
     """`12.3 us`: three digits."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1:
+        if seconds * factor >= 0.9995:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"
 

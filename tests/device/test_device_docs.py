@@ -45,5 +45,5 @@ def test_the_benchmark_keeps_no_figures_of_the_fake_accelerator(tmp_path):
 @needs_fake
 def test_the_benchmark_says_that_it_needs_an_accelerator():
     result = run_benchmark()
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert result.stderr.count("\n") == 1
