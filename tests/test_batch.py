@@ -246,7 +246,7 @@ def test_options_are_checked(tl):
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator")
 def test_pinned_memory_needs_an_accelerator(tl):
-    with pytest.raises(ValueError, match=r"^pin_memory: "):
+    with pytest.raises(ValueError, match=r"^pinned memory: expected an accelerator"):
         tl.stack([np.zeros(3)], pin_memory=True)
 
 
