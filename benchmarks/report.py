@@ -21,10 +21,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tensorlift._bench import plots, report
+from tensorlift._bench.command import SUITES
+from tensorlift._bench.harness import Result
 from tensorlift._text import format_time
-from tensorlift.bench import plots, report
-from tensorlift.bench.command import SUITES
-from tensorlift.bench.harness import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- tables of benchmarks/report.py -->", "<!-- end of the tables -->"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tensorlift.__main__ import main
-from tensorlift.bench import batch, command, harness, plots, report, terminal
+from tensorlift._bench import batch, command, harness, plots, report, terminal
 
 RESULTS = sorted((Path(__file__).parent.parent / "benchmarks" / "results").glob("*.json"))
 
@@ -282,7 +282,7 @@ before = set(sys.modules)
 import tensorlift
 new = set(sys.modules) - before
 wrong = [m for m in new if m.split(".")[0] in ("rich", "matplotlib")]
-wrong += [m for m in new if m.startswith(("tensorlift.bench", "torch.utils.benchmark"))]
+wrong += [m for m in new if m.startswith(("tensorlift._bench", "torch.utils.benchmark"))]
 print(wrong)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ from typing import get_args
 import torch
 
 from . import __version__, _demo, _explain_files, _files, _info
+from ._bench import command as bench
 from ._errors import CommandError
 from ._typing import Operation
-from .bench import command as bench
 
 _STATUS = """exit status: 0 done; 1 a mistake in the input, told in one sentence; 2 a mistake in the
 command line; 130 interrupted (Ctrl-C)

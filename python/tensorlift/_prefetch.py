@@ -69,7 +69,9 @@ class DevicePrefetcher(Generic[T]):
         self.depth = depth
         self.threads = threads
         self._is_packed = _C.can_send_to(device)  # also says so where it is none
-        self.device = torch.empty(0, device=device).device if self._is_packed else _plain(device)
+        self.device: torch.device = (
+            torch.empty(0, device=device).device if self._is_packed else _plain(device)
+        )
 
     def __len__(self) -> int:
         """Of the loader, if that has one."""

@@ -1,0 +1,72 @@
+"""What a user writes, for type checkers alone: tests/test_typing.py runs them over it."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import assert_type
+
+import tensorlift
+
+arrays: list[npt.NDArray[np.float32]] = [np.zeros(3, np.float32)]
+mixed: tuple[npt.NDArray[Any] | torch.Tensor, ...] = (np.zeros(3), torch.zeros(3))
+
+
+def generator() -> Iterator[npt.NDArray[np.uint8]]:
+    yield np.zeros(3, np.uint8)
+
+
+assert_type(tensorlift.from_numpy(arrays), list[torch.Tensor])
+assert_type(tensorlift.from_numpy(generator(), dtype=torch.float32), list[torch.Tensor])
+tensorlift.from_numpy(arrays, device="cpu", readonly="copy", copy=True, threads=2)
+tensorlift.from_numpy([np.float32(3), arrays[0]])
+assert_type(tensorlift.stack(mixed, -1, memory_format=torch.contiguous_format), torch.Tensor)
+assert_type(tensorlift.cat(arrays, dim=0, out=torch.empty(3)), torch.Tensor)
+assert_type(tensorlift.pad(arrays, value=-1, side="left", multiple_of=8), tensorlift.Padded)
+batch, sizes = tensorlift.pad(arrays, multiple_of=(8,))
+assert_type(batch, torch.Tensor)
+assert_type(sizes, torch.Tensor)
+values = tensorlift.jagged(arrays)
+assert_type(values, tensorlift.Jagged)
+assert_type(values.to_nested(), torch.Tensor)
+assert_type(values.offsets, torch.Tensor)
+
+explanation = tensorlift.explain(arrays, dtype=torch.float64, operation="stack")
+assert_type(explanation, tensorlift.Explanation)
+assert_type(explanation[0].reason, str)
+for entry in explanation:
+    assert_type(entry, tensorlift.Entry)
+
+
+class Samples(Dataset[dict[str, npt.NDArray[np.float32]]]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, npt.NDArray[np.float32]]:
+        return {"x": arrays[index]}
+
+
+collate = tensorlift.Collate(dtype={"x": torch.float32}, pad={"tokens": 0}, jagged=["points"])
+loader: DataLoader[Any] = DataLoader(Samples(), batch_size=1, collate_fn=collate)
+DataLoader(Samples(), collate_fn=partial(tensorlift.collate, collate_fn_map={int: len}))
+for sample in tensorlift.DevicePrefetcher(loader, torch.device("cpu"), depth=3):
+    sample["x"].mean()
+with tensorlift.install():
+    pass
+tensorlift.uninstall()
+tensorlift.convert({"x": arrays[0]}, dtype=torch.float16)
+frame = tensorlift.empty_pinned((2, 3), np.uint8)
+frame[...] = 1
+tensorlift.staging(chunk_bytes=1 << 20, threads=2)
+tensorlift.empty_cache()
+tensorlift.reference.stack(arrays)
+
+tensorlift.from_numpy(arrays, readonly="never")  # an error
+tensorlift.stack(arrays, dtype="float32")  # an error
+tensorlift.from_numpy(3)  # an error
+tensorlift.pad(arrays, side="top")  # an error
+tensorlift.Collate(padding=3)  # an error
