@@ -53,6 +53,7 @@ DESELECTED = [
     "tests/test_concurrency.py::test_fork_while_another_thread_copies",
     "tests/test_concurrency.py::test_in_loader_workers",
     "tests/test_concurrency.py::test_threads_keep_the_nice_level_of_the_process",
+    "tests/robustness/test_threads.py",
     "tests/device/test_device_prefetcher.py::test_a_data_loader",
     "tests/device/test_transfer.py::test_in_a_data_loaders_pin_memory_thread",
     "tests/device/test_device_prefetcher.py::test_batches_of_workers_through_the_pin_memory_thread",
