@@ -5,6 +5,9 @@ Run by `python tests/run_with_sanitizers.py --parts leaks`, with the sanitized m
 Python, NumPy and torch leave unreachable memory behind, so "no leaks at all" cannot be had. What is
 asked instead: of the leaks that LeakSanitizer finds after every kind of call was made often, with
 errors in between, does any have a frame of tensorlift's module in the stack that allocated it?
+
+Objects that Python's garbage collector tracks, and what those own, are always reachable through its
+lists: a lost reference to one of them is not seen here, but by accounting.py.
 """
 
 from __future__ import annotations
