@@ -35,7 +35,7 @@ std::optional<at::Tensor> parse_out(py::handle out) {
 c10::Scalar parse_integer(py::handle number) {
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(number.ptr()));
   if (!index) {
-    PyErr_Clear();  // an array, say
+    clear_refusal();  // an array, say
     refuse_type("value", "a number", number);
   }
   int overflow = 0;
@@ -62,7 +62,7 @@ c10::Scalar parse_number(py::handle number) {
     const double value = PyFloat_AsDouble(object);
     if (!PyErr_Occurred()) return c10::Scalar(value);
   }
-  PyErr_Clear();
+  clear_refusal();
   refuse_type("value", "a number", number);
 }
 

@@ -39,6 +39,7 @@ c10::Device parse_name(py::handle device) {
     const py::object parsed = type(device);
     return reinterpret_cast<THPDevice*>(parsed.ptr())->device;
   } catch (const py::error_already_set& error) {
+    if (!is_refusal(error)) throw;
     throw ValueError(kExpected + repr_of(device) + " (" + first_line(error) + ").");
   }
 }
@@ -57,7 +58,7 @@ void make_ready(c10::Device device) {
   } catch (python_error& raised) {  // by torch's Python half
     raised.restore();
     const py::error_already_set error;
-    if (!error.matches(PyExc_Exception)) throw error;  // KeyboardInterrupt
+    if (!is_refusal(error)) throw error;
     why = first_line(error);
   } catch (const c10::Error& error) {
     why = error.what_without_backtrace();

@@ -48,6 +48,16 @@ std::optional<c10::ScalarType> parse_dtype(py::handle dtype) {
   return type;
 }
 
+bool is_refusal(const py::error_already_set& error) {
+  return error.matches(PyExc_Exception) && !error.matches(PyExc_MemoryError);
+}
+
+void clear_refusal() {
+  if (!PyErr_Occurred()) return;
+  const py::error_already_set error;
+  if (!is_refusal(error)) throw error;
+}
+
 std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
 
 void refuse_type(const char* option, const char* expected, py::handle got) {
@@ -60,7 +70,7 @@ std::int64_t parse_int(const char* option, const char* expected, py::handle numb
   }
   const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), nullptr);  // clips
   if (value == -1 && PyErr_Occurred()) {
-    PyErr_Clear();  // an array, say
+    clear_refusal();  // an array, say
     refuse_type(option, expected, number);
   }
   return value;

@@ -27,6 +27,13 @@ namespace tensorlift {
 // "option: expected …, got …." as a TypeError. GIL held.
 [[noreturn]] void refuse_type(const char* option, const char* expected, py::handle got);
 
+// Clears the Python error that a conversion ended with, if any, so that the value can be refused in
+// our words. Throws it where it is not about the value: MemoryError, KeyboardInterrupt. GIL held.
+void clear_refusal();
+
+// Is it about the value that was converted? GIL held.
+[[nodiscard]] bool is_refusal(const py::error_already_set& error);
+
 // repr(object). GIL held.
 [[nodiscard]] std::string repr_of(py::handle object);
 

@@ -17,7 +17,7 @@ constexpr const char* kCapsuleName = "tensorlift.pinned";
 struct ArrayShape {
   explicit ArrayShape(py::handle shape) {
     if (PyArray_IntpConverter(shape.ptr(), &dims) != NPY_SUCCEED) {
-      PyErr_Clear();
+      clear_refusal();
       throw TypeError("shape: expected an int or a tuple of ints, got " + repr_of(shape) + ".");
     }
   }
@@ -32,7 +32,7 @@ struct ArrayShape {
 py::object parse_element_dtype(py::handle dtype) {
   PyArray_Descr* descr = nullptr;
   if (PyArray_DescrConverter(dtype.ptr(), &descr) != NPY_SUCCEED || descr == nullptr) {
-    PyErr_Clear();
+    clear_refusal();
     throw TypeError("dtype: expected a NumPy dtype, got " + repr_of(dtype) +
                     ". Pass for instance numpy.float32.");
   }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import tensorlift
 from conftest import read_only
 
 
@@ -106,3 +107,21 @@ def test_a_warning_made_an_error_raises(tl, steady_references):
             warnings.simplefilter("error")
             with pytest.raises(UserWarning, match="not writable"):
                 tl.from_numpy([array, np.zeros(3)[::-1]])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda number: tensorlift.stack([np.ones(2)], dim=number),
+        lambda number: tensorlift.pad([np.ones(2)], value=number),
+        lambda number: tensorlift.pad([np.ones(2)], multiple_of=number),
+    ],
+)
+def test_what_is_not_about_the_value_is_passed_on(error, call):
+    class Number:
+        def __index__(self):
+            raise error
+
+    with pytest.raises(error):
+        call(Number())

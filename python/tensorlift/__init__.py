@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from . import _build_check
+from ._interpreter_check import refuse_subinterpreter
+
+refuse_subinterpreter()
+
+from . import _build_check  # noqa: E402
 
 _build_check.load_native(__name__, Path(__file__).parent)
 

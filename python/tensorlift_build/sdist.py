@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools.command.sdist import sdist
 
 _FOLDERS = ("csrc", "python/tensorlift_build", "tests", "benchmarks")
-_SUFFIXES = (".py", ".cpp", ".h", ".md", ".json", ".txt")
+_SUFFIXES = (".py", ".c", ".cpp", ".h", ".md", ".json", ".txt", ".png")
 
 
 class WholeTreeSdist(sdist):
