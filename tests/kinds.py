@@ -114,6 +114,12 @@ def host_kinds() -> list[Kind]:
         Kind("pad", ragged, tl.pad, lambda: np.zeros((1, 2))),
         Kind("jagged", ragged, unbound, lambda: np.zeros(())),
         Kind("collate", sample, tl.collate, lambda: {**sample(0), "x": np.zeros(2)}),
+        Kind(
+            "collate where a key is missing",
+            sample,
+            tl.collate,
+            lambda: {key: value for key, value in sample(0).items() if key != "x"},
+        ),
         Kind("convert", row, lambda a: tl.convert(tree(a)), masked),
         Kind("explain", mixed, lambda a: len(tl.explain(a)), None),
         Kind("explain of a batch", row, lambda a: tl.explain(a, operation="stack").shape, None),

@@ -24,6 +24,7 @@ from ._collate_leaves import (
     named,
     numbers_as_array,
     scalars_as_array,
+    stack_numbers,
 )
 from ._shared import memory_for_batches
 from ._tree import (
@@ -245,7 +246,7 @@ class _Walk:
 
     def _numbers(self, numbers: Any, path: Path) -> Any:
         if not self.in_worker:
-            return torch.from_numpy(numbers)
+            return stack_numbers(numbers)
         return self._column(numbers, torch_collate.collate_numpy_array_fn, path)
 
     def _column(self, batch: Any, original: CollateFn, path: Path) -> Any:
@@ -264,7 +265,9 @@ class _Walk:
         try:
             if len(keys) == 1:
                 return [tuple([sample[keys[0]] for sample in batch])]
-            return list(zip(*map(itemgetter(*keys), batch), strict=True)) if keys else []
+            # In two steps: zip(*map(…)) leaks where map raises, up to CPython 3.11 at least.
+            rows = list(map(itemgetter(*keys), batch)) if keys else []
+            return zip(*rows, strict=True)
         except KeyError as error:
             for index, sample in enumerate(batch):
                 for key in keys:

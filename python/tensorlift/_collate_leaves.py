@@ -11,6 +11,7 @@ import torch
 from torch.utils.data._utils import collate as torch_collate
 
 from . import _C
+from ._convert import from_numpy
 from ._shared import memory_for_batches
 from ._tree import Path, path_text
 
@@ -111,7 +112,7 @@ def stack_numbers(numbers: Any) -> torch.Tensor:
     """A 1-D array that nobody else has, as a tensor: shared, or where workers put their batches."""
     memory = memory_for_batches()
     if memory == "own":
-        return torch.from_numpy(numbers)
+        return from_numpy([numbers])[0]  # torch's ends the process where it gets no memory
     (result,) = _C.stack_columns([numbers], [None], memory, None)
     if isinstance(result, Exception):
         raise result
