@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <utility>
 
 namespace tensorlift {
@@ -15,7 +17,7 @@ std::atomic<std::uint64_t> forks{0};
 
 struct Hold {
   std::shared_ptr<Segment> segment;
-  AfterHold after;
+  AfterHold after = nullptr;
   std::uint64_t forks_before = forks.load();
 };
 
@@ -31,7 +33,16 @@ void end_hold(void* context) {
 
 c10::DataPtr held(std::shared_ptr<Segment> segment, AfterHold after) {
   void* data = segment->data();
-  return {data, new Hold{std::move(segment), after}, &end_hold, c10::Device(c10::DeviceType::CPU)};
+  std::unique_ptr<Hold> hold;
+  try {
+    hold = std::make_unique<Hold>();
+  } catch (const std::bad_alloc&) {
+    segment->let_go();
+    throw;
+  }
+  hold->segment = std::move(segment);
+  hold->after = after;
+  return {data, hold.release(), &end_hold, c10::Device(c10::DeviceType::CPU)};
 }
 
 Segment* segment_of(const c10::DataPtr& memory) {

@@ -6,12 +6,15 @@ compared each time.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data._utils import worker
 
 import tensorlift
 from conftest import misaligned, odd_strides, read_only
@@ -80,7 +83,16 @@ def over_a_source(items: Items) -> torch.Tensor:
     """The destination is one of the sources."""
     memory = np.empty((len(items), 4))
     memory[0] = items[0]
-    return tensorlift.stack([memory[0], *items[1:]], out=torch.from_numpy(memory))
+    return tensorlift.stack([memory[0], *items[1:]], out=tensorlift.from_numpy([memory])[0])
+
+
+def in_worker(items: Items) -> Any:
+    """Collated as in a data loader's worker, sent, received; here all in one process."""
+    worker._worker_info = "anything"
+    try:
+        return pickle.loads(ForkingPickler.dumps(tensorlift.collate(items)))
+    finally:
+        worker._worker_info = None
 
 
 def unbound(items: Items) -> tuple[torch.Tensor, ...]:
@@ -120,6 +132,7 @@ def host_kinds() -> list[Kind]:
             tl.collate,
             lambda: {key: value for key, value in sample(0).items() if key != "x"},
         ),
+        Kind("collate in a worker", sample, in_worker, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind("convert", row, lambda a: tl.convert(tree(a)), masked),
         Kind("explain", mixed, lambda a: len(tl.explain(a)), None),
         Kind("explain of a batch", row, lambda a: tl.explain(a, operation="stack").shape, None),

@@ -22,7 +22,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,6 @@ os.environ.pop("LD_PRELOAD", None)  # from here on for this process alone
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import torch  # noqa: E402
 
 import kinds  # noqa: E402
 import tensorlift  # noqa: E402
@@ -70,19 +68,6 @@ class NativeFaults:
         self._fail.argtypes = [ctypes.c_long, ctypes.c_long]
         self.stop = library.stop_failing
         self.stop.restype = ctypes.c_long
-        self._library = library
-
-    def spare(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, in which nothing fails."""
-
-        def spared(*arguments: Any, **options: Any) -> Any:
-            was_armed = self._library.pause_failing()
-            try:
-                return function(*arguments, **options)
-            finally:
-                self._library.stop_pausing(was_armed)
-
-        return spared
 
     def fail(self, number: int, for_ever: bool) -> None:
         """The allocation with this number fails, counted from 1 and from now on."""
@@ -117,10 +102,6 @@ class PythonFaults:
             return True
         return False
 
-
-# torch.from_numpy ends the process where the second of its allocations fails: its constructor of
-# the storage's owner may not throw.
-SPARED = ["from_numpy"]
 
 # Functions with variables that inner functions use: where such a call cannot allocate a variable's
 # cell, Python up to 3.12 loses references to its arguments, the samples among them.
@@ -219,8 +200,6 @@ def main() -> int:
     chosen = [kind for kind in chosen if kind.name not in NOT_TRIED]
     sys.unraisablehook = note_ignored
     native = NativeFaults()
-    for name in SPARED:
-        setattr(torch, name, native.spare(getattr(torch, name)))
     figures: dict[str, int] = {"C": 0, "Python": 0, "errors": 0}
     for kind in chosen:
         for faults in (native, PythonFaults()):

@@ -31,15 +31,6 @@ long stop_failing(void) {
   return calls;
 }
 
-// Until stop_pausing(), nothing is counted or fails. Gives whether it was armed.
-int pause_failing(void) {
-  int was_armed = is_armed;
-  is_armed = 0;
-  return was_armed;
-}
-
-void stop_pausing(int was_armed) { is_armed = was_armed; }
-
 static int fails(void) {
   if (!is_armed) return 0;
   ++calls;
