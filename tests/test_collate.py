@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import collate as torchs_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
@@ -330,6 +330,28 @@ def test_in_a_data_loader(name):
     assert all(map(like, results, expected))
     with tensorlift.install():
         assert all(map(like, batches(None, **LOADERS[name]), expected))
+
+
+def installs(worker_id):
+    tensorlift.install()
+
+
+class BigEndian(Dataset):
+    """What torch's own functions refuse."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return np.full(2, i, ">f4")
+
+
+def test_install_in_spawned_workers():
+    options = {"batch_size": 2, "num_workers": 1, "multiprocessing_context": "spawn"}
+    (batch,) = DataLoader(BigEndian(), worker_init_fn=installs, **options)
+    assert batch.tolist() == [[0, 0], [1, 1]]
+    with pytest.raises(ValueError, match="byte order"):
+        next(iter(DataLoader(BigEndian(), **options)))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
