@@ -228,6 +228,23 @@ def test_many_offers_of_one_batch(in_worker):
     assert all(torch.equal(result["x"], batch["x"]) for result in results)
 
 
+def test_a_storage_that_moves_out_of_its_segment_while_it_is_sent(in_worker):
+    batch = make(1)
+    messages = [sent(batch) for _ in range(32)]
+    others = []
+
+    class Meanwhile:
+        def __reduce__(self):  # when too many offers were open: the storage has gone torch's way
+            for message in messages:
+                pickle.loads(message)
+            others.append(sent(make(2)))  # where it was
+            return int, ()
+
+    message = sent([batch, Meanwhile()])
+    assert pickle.loads(others[0])["x"][0, 0] == 2
+    assert pickle.loads(message)[0]["x"][0, 0] == 1
+
+
 def test_many_batches_may_be_on_their_way(in_worker):
     messages = [sent(make(i)) for i in range(300)]  # 256 in segments, then torch's way
     assert [pickle.loads(message)["x"][0, 0] for message in messages] == list(range(300))
