@@ -198,7 +198,7 @@ void define_segments(py::module_& module) {
              "May other processes look up our file descriptors by number?");
   module.def(
       "place_in_segment", &place_in_segment, py::arg("tensor"),
-      "(segment, dtype, offset, shape, strides) of a tensor over a segment of ours, or None.");
+      "(storage, dtype, offset, shape, strides) of a tensor over a segment of ours, or None.");
   module.def("offer_segment", &offer_segment, py::arg("tensor"),
              "What to send so that another process can map the tensor's segment, or None.");
   module.def("accept_offer", &accept_offer, py::arg("offer"), py::arg("descriptor"),

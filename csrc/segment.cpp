@@ -24,18 +24,13 @@ constexpr std::uint64_t kMagic = 0x746c7365676d6e31;  // "tlsegmn1": another lay
 
 constexpr std::uint64_t kOfferBits = 0xffffffff;
 
-[[noreturn]] void fail(const std::string& what) {
-  throw RuntimeError("shared memory: " + what + ": " + std::strerror(errno) + ".");
-}
-
 std::uint32_t generation_of(std::uint64_t offers) {
   return static_cast<std::uint32_t>(offers >> 32);
 }
 
+// MAP_FAILED: it cannot be.
 void* map(const FileDescriptor& file, std::size_t nbytes) {
-  void* mapping = mmap(nullptr, nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.number(), 0);
-  if (mapping == MAP_FAILED) fail("cannot map " + std::to_string(nbytes) + " bytes");
-  return mapping;
+  return mmap(nullptr, nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.number(), 0);
 }
 
 }  // namespace
@@ -61,22 +56,20 @@ Segment::~Segment() {
 
 bool has_segments() { return true; }
 
-Segment Segment::make(std::size_t capacity) {
+std::optional<Segment> Segment::make(std::size_t capacity) {
   // No file of a mounted file system: not bound by the size of /dev/shm, and gone with the last
   // process that has it, however that ends.
   FileDescriptor file(memfd_create("tensorlift", MFD_CLOEXEC));
-  if (!file.is_open()) fail("cannot make a segment");
   const std::size_t bytes = kHeaderBytes + capacity;
-  if (ftruncate(file.number(), static_cast<off_t>(bytes)) != 0) {
-    fail("cannot make a segment of " + std::to_string(bytes) + " bytes");
-  }
+  if (!file.is_open() || ftruncate(file.number(), static_cast<off_t>(bytes)) != 0) return {};
   void* mapping = map(file, bytes);
+  if (mapping == MAP_FAILED) return {};
   Segment segment(mapping, bytes, std::move(file));
-  if (!tensorlift::populate(segment.mapping_, kHeaderBytes)) fail("no page for a segment");
+  if (!tensorlift::populate(segment.mapping_, kHeaderBytes)) return {};
   auto* header = new (segment.mapping_) Header{};
   header->magic = kMagic;
   header->owner = getpid();
-  if (getrandom(header->identity.data(), sizeof(header->identity), 0) < 0) fail("no random number");
+  if (getrandom(header->identity.data(), sizeof(header->identity), 0) < 0) return {};
   return segment;
 }
 
@@ -84,7 +77,7 @@ Segment Segment::make(std::size_t capacity) {
 
 bool has_segments() { return false; }
 
-Segment Segment::make(std::size_t) { throw InternalError("no segments on this system"); }
+std::optional<Segment> Segment::make(std::size_t) { return {}; }
 
 #endif
 
@@ -102,7 +95,12 @@ Segment Segment::open(const FileDescriptor& file, const SegmentOffer& offer) {
                        std::to_string(offer.owner) + " sent, got something else: it has ended.");
   }
   const auto bytes = static_cast<std::size_t>(status.st_size);
-  Segment segment(map(file, bytes), bytes, FileDescriptor(-1));
+  void* mapping = map(file, bytes);
+  if (mapping == MAP_FAILED) {
+    throw RuntimeError("shared memory: cannot map " + std::to_string(bytes) +
+                       " bytes: " + std::strerror(errno) + ".");
+  }
+  Segment segment(mapping, bytes, FileDescriptor(-1));
 #ifdef MADV_POPULATE_READ  // the pages that are there, at once: half the time of a fault for each
   madvise(segment.mapping_, offered, MADV_POPULATE_READ);
 #endif

@@ -50,8 +50,9 @@ class FileDescriptor {
 // here needs the GIL.
 class Segment {
  public:
-  // A new one for `capacity` bytes, of this process, which nobody holds. Throws RuntimeError.
-  [[nodiscard]] static Segment make(std::size_t capacity);
+  // A new one for `capacity` bytes, of this process, which nobody holds; none where the system
+  // gives none: no memory, too many open files, forbidden.
+  [[nodiscard]] static std::optional<Segment> make(std::size_t capacity);
 
   // What another process offers; accept() it before its elements are read. Throws RuntimeError
   // where `file` is something else.

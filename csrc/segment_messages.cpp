@@ -57,7 +57,7 @@ py::object place_in_segment(const at::Tensor& tensor) {
   const Segment* segment = segment_of(tensor.storage().data_ptr());
   if (segment == nullptr || !segment->is_owned()) return py::none();
   return py::make_tuple(
-      reinterpret_cast<std::uintptr_t>(segment),
+      reinterpret_cast<std::uintptr_t>(tensor.storage().unsafeGetStorageImpl()),
       py::handle(reinterpret_cast<PyObject*>(torch::getTHPDtype(tensor.scalar_type()))),
       tensor.storage_offset(), as_tuple(tensor.sizes()), as_tuple(tensor.strides()));
 }

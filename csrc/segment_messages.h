@@ -8,9 +8,9 @@
 
 namespace tensorlift {
 
-// (segment, dtype, storage offset, shape, strides) of a plain tensor over a segment that this
-// process owns, where `segment` is a number that all tensors over it have in common; None: it is no
-// such tensor. GIL held, as for all of these.
+// (storage, dtype, storage offset, shape, strides) of a plain tensor over a segment that this
+// process owns, where `storage` is a number that its tensors have in common, and nobody else while
+// one of them lives; None: it is no such tensor. GIL held, as for all of these.
 [[nodiscard]] py::object place_in_segment(const at::Tensor& tensor);
 
 // (owner, descriptor, ..., nbytes), which the receiver gives to accept_offer(); None where too many

@@ -3,6 +3,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "errors.h"
@@ -30,10 +31,10 @@ class SegmentPool {
     std::shared_ptr<Segment> segment = take_fitting(nbytes);
     forget_surplus(nbytes);
     if (segment == nullptr) segment = make(nbytes);
-    if (segment == nullptr || segment->populate(nbytes)) return segment;
-    // No memory: perhaps there is what others of ours have.
+    if (segment != nullptr && segment->populate(nbytes)) return segment;
+    // No memory or no file: perhaps there is what others of ours have, for us or for torch's way.
     forget_idle([](const Segment&) { return true; });
-    if (segment->populate(nbytes)) return segment;
+    if (segment == nullptr || segment->populate(nbytes)) return segment;
     segment->let_go();
     segments_.remove(segment);
     return nullptr;
@@ -68,7 +69,9 @@ class SegmentPool {
   std::shared_ptr<Segment> make(std::size_t nbytes) {
     if (segments_.size() >= kMaxOffered) return nullptr;
     // Somewhat more, for batches of varying size; memory that is not written is not there.
-    auto segment = std::make_shared<Segment>(Segment::make(nbytes + nbytes / 8));
+    std::optional<Segment> made = Segment::make(nbytes + nbytes / 8);
+    if (!made) return nullptr;
+    auto segment = std::make_shared<Segment>(*std::move(made));
     if (!segment->take()) throw InternalError("a segment is held before anybody knows it");
     segments_.push_back(segment);
     return segment;

@@ -10,7 +10,7 @@
 namespace tensorlift {
 
 // A segment's first `nbytes`, held until the DataPtr dies, on whatever thread. Empty where there
-// are none to be had: no memory, or too many segments are on their way. GIL not needed.
+// are none to be had: the system gives none, or too many are on their way. GIL not needed.
 [[nodiscard]] c10::DataPtr allocate_segment(std::size_t nbytes);
 
 // Gives back what nobody holds.

@@ -51,7 +51,7 @@ class _Sent:
     __slots__ = ("__weakref__", "tensor")
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
+        self.tensor = tensor.detach()  # nobody else's, who may give it another storage
 
     def __reduce__(self) -> Any:
         offer = _C.offer_segment(self.tensor)
@@ -61,7 +61,8 @@ class _Sent:
         return _received, (offer, None if _is_looked_up() else DupFd(offer[1]))
 
 
-# By the segment's number, while a message that has it is pickled.
+# By the storage's number, while a message that has it is pickled. Not by the segment's: torch may
+# move the storage out of it meanwhile, and another batch lie there.
 _in_messages: weakref.WeakValueDictionary[int, _Sent] = weakref.WeakValueDictionary()
 
 
@@ -69,10 +70,10 @@ def _reduce_tensor(tensor: torch.Tensor) -> Any:
     place = _C.place_in_segment(tensor)
     if place is None:
         return _reduce_by_torch(tensor)
-    segment, *rest = place
-    sent = _in_messages.get(segment)
+    storage, *rest = place
+    sent = _in_messages.get(storage)
     if sent is None:
-        sent = _in_messages[segment] = _Sent(tensor)
+        sent = _in_messages[storage] = _Sent(tensor)
     return _view, (sent, *rest)
 
 
