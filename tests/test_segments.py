@@ -343,6 +343,41 @@ def test_a_forked_child_makes_segments_of_its_own(in_worker):
     assert batch["x"][:, 0].tolist() == [1, 2]
 
 
+DURING_A_FORK = """
+import ctypes, os
+from ctypes import CFUNCTYPE
+to_do = []
+run = CFUNCTYPE(None)(lambda: [function() for function in to_do])
+# Registered before tensorlift's: runs after it, as another thread would that waits for no GIL.
+assert ctypes.CDLL("libc.so.6").__register_atfork(run, None, None, None) == 0
+import numpy as np, tensorlift
+from torch.utils.data._utils import worker
+worker._worker_info = "anything"
+make = lambda value: tensorlift.collate([np.full(1000, value)])
+made = []
+to_do.append(lambda: made.append(make(1)))
+theirs, ours = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(theirs, 1)
+    os._exit(made[0][0, 0].item())
+to_do.clear()
+made.clear()
+others = [make(2) for _ in range(3)]
+os.write(ours, b"go on")
+print("the child saw", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_what_is_made_while_a_fork_is_under_way():
+    run = subprocess.run(
+        [sys.executable, "-c", DURING_A_FORK], capture_output=True, text=True, timeout=120
+    )
+    if "__register_atfork" in run.stderr or "libc.so.6" in run.stderr:
+        pytest.skip("needs glibc")
+    assert run.stdout == "the child saw 1\n", run.stderr
+
+
 def sends_and_ends(pipe):
     worker._worker_info = "anything"
     pipe.send_bytes(sent(make(1)))
