@@ -262,6 +262,16 @@ def test_a_message_is_received_once(in_worker):
     assert pickle.loads(newer)["x"][0, 0] == 2
 
 
+def test_a_message_is_received_once_also_when_the_batch_is_sent_again(in_worker):
+    batch = make(1)
+    first = sent(batch)
+    pickle.loads(first)
+    second = sent(batch)
+    with pytest.raises(RuntimeError, match="received before"):
+        pickle.loads(first)
+    assert pickle.loads(second)["x"][0, 0] == 1
+
+
 def test_what_was_received_is_sent_on_as_a_copy(in_worker):
     received = pickle.loads(sent(make(1, 2)))
     again = pickle.loads(sent(received))
