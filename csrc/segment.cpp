@@ -20,13 +20,7 @@
 namespace tensorlift {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x746c7365676d6e31;  // "tlsegmn1": another layout, another number
-
-constexpr std::uint64_t kOfferBits = 0xffffffff;
-
-std::uint32_t generation_of(std::uint64_t offers) {
-  return static_cast<std::uint32_t>(offers >> 32);
-}
+constexpr std::uint64_t kMagic = 0x746c7365676d6e32;  // "tlsegmn2": another layout, another number
 
 // MAP_FAILED: it cannot be.
 void* map(const FileDescriptor& file, std::size_t nbytes) {
@@ -119,40 +113,32 @@ bool Segment::is_free() const {
 }
 
 bool Segment::take() {
+  // In this order: whoever retires a segment holds it, and lets go of it afterwards.
   std::uint32_t none = 0;
-  if (is_retired() || !header().holds.compare_exchange_strong(none, 1)) return false;
-  const std::uint64_t next = std::uint64_t{generation_of(header().offers.load()) + 1} << 32;
-  header().offers.store(next);
-  return true;
+  return is_free() && header().holds.compare_exchange_strong(none, 1);
 }
 
 std::optional<SegmentOffer> Segment::offer(std::size_t nbytes) {
-  std::uint64_t offers = header().offers.load();
-  for (;;) {
-    const std::uint64_t free_bits = ~offers & kOfferBits;
-    if (free_bits == 0) return std::nullopt;
-    const std::uint64_t ticket = free_bits & (~free_bits + 1);
-    if (!header().offers.compare_exchange_weak(offers, offers | ticket)) continue;
+  const std::uint64_t number = header().offers_made.fetch_add(1) + 1;
+  for (std::uint32_t slot = 0; slot < header().offers.size(); ++slot) {
+    std::uint64_t none = 0;
+    if (!header().offers[slot].compare_exchange_strong(none, number)) continue;
     header().holds.fetch_add(1);
-    return SegmentOffer{getpid(),
-                        file_.number(),
-                        header().identity,
-                        generation_of(offers),
-                        static_cast<std::uint32_t>(ticket),
-                        nbytes};
+    return SegmentOffer{getpid(), file_.number(), header().identity, slot, number, nbytes};
   }
+  return std::nullopt;
 }
 
-bool Segment::is_offered() const { return (header().offers.load() & kOfferBits) != 0; }
+bool Segment::is_offered() const {
+  const auto& offers = header().offers;
+  return std::any_of(offers.begin(), offers.end(), [](const auto& open) { return open != 0; });
+}
 
 bool Segment::accept(const SegmentOffer& offer) {
-  std::uint64_t offers = header().offers.load();
-  for (;;) {
-    if (generation_of(offers) != offer.generation || (offers & offer.ticket) == 0) return false;
-    if (header().offers.compare_exchange_weak(offers, offers & ~std::uint64_t{offer.ticket})) {
-      return true;  // the offer's hold is the caller's now
-    }
-  }
+  if (offer.slot >= header().offers.size()) return false;
+  std::uint64_t number = offer.number;
+  // The offer's hold is the caller's then.
+  return header().offers[offer.slot].compare_exchange_strong(number, 0);
 }
 
 void Segment::let_go() { header().holds.fetch_sub(1); }

@@ -19,13 +19,13 @@ namespace tensorlift {
 // Is there such memory on this system?
 [[nodiscard]] bool has_segments();
 
-// Which of the owner's segments, and which use of it, is offered. Plain numbers, to be sent.
+// Which of the owner's segments is offered. Plain numbers, to be sent.
 struct SegmentOffer {
   pid_t owner;
   int descriptor;  // of the owner's
   std::array<std::uint64_t, 2> identity;
-  std::uint32_t generation;
-  std::uint32_t ticket;  // one bit
+  std::uint32_t slot;    // where it stands as long as it is open
+  std::uint64_t number;  // no other offer of the segment ever has it
   std::size_t nbytes;    // what it holds
 };
 
@@ -111,9 +111,10 @@ class Segment {
     std::int64_t owner;
     std::atomic<std::uint32_t> holds;  // tensors' storages, and open offers
     std::atomic<std::uint32_t> is_retired;
-    std::atomic<std::uint64_t> offers;  // generation, and a bit for each open offer
+    std::atomic<std::uint64_t> offers_made;
+    std::array<std::atomic<std::uint64_t>, 32> offers;  // the numbers of those that are open; 0
   };
-  static constexpr std::size_t kHeaderBytes = 64;
+  static constexpr std::size_t kHeaderBytes = 320;  // a multiple of 64, for the alignment
   static_assert(sizeof(Header) <= kHeaderBytes);
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

@@ -11,19 +11,23 @@
 namespace tensorlift {
 namespace {
 
-std::atomic<std::uint64_t> forks{0};
-[[maybe_unused]] const int kForkHandler =
-    pthread_atfork([] { forks.fetch_add(1); }, nullptr, nullptr);
+// A fork may be under way on another thread for a while, and what is held meanwhile be inherited:
+// so its beginning and its end count apart.
+std::atomic<std::uint64_t> forks_begun{0};
+std::atomic<std::uint64_t> forks_over{0};
+[[maybe_unused]] const int kForkHandlers =
+    pthread_atfork([] { forks_begun.fetch_add(1); }, [] { forks_over.fetch_add(1); },
+                   [] { forks_over.store(forks_begun.load()); });
 
 struct Hold {
   std::shared_ptr<Segment> segment;
   AfterHold after = nullptr;
-  std::uint64_t forks_before = forks.load();
+  std::uint64_t forks_before = forks_over.load();
 };
 
 void end_hold(void* context) {
   auto* hold = static_cast<Hold*>(context);
-  if (hold->forks_before != forks.load()) hold->segment->retire();
+  if (hold->forks_before != forks_begun.load()) hold->segment->retire();
   hold->segment->let_go();
   hold->after(std::move(hold->segment));
   delete hold;

@@ -69,7 +69,7 @@ py::object offer_segment(const at::Tensor& tensor) {
   const auto offer = segment->offer(storage.nbytes());
   if (!offer) return py::none();
   return py::make_tuple(offer->owner, offer->descriptor, offer->identity[0], offer->identity[1],
-                        offer->generation, offer->ticket, offer->nbytes);
+                        offer->slot, offer->number, offer->nbytes);
 }
 
 at::Tensor accept_offer(const py::tuple& message, py::handle descriptor) {
@@ -78,8 +78,8 @@ at::Tensor accept_offer(const py::tuple& message, py::handle descriptor) {
       .owner = message[0].cast<pid_t>(),
       .descriptor = message[1].cast<int>(),
       .identity = {message[2].cast<std::uint64_t>(), message[3].cast<std::uint64_t>()},
-      .generation = message[4].cast<std::uint32_t>(),
-      .ticket = message[5].cast<std::uint32_t>(),
+      .slot = message[4].cast<std::uint32_t>(),
+      .number = message[5].cast<std::uint64_t>(),
       .nbytes = message[6].cast<std::size_t>()};
   const auto open_it = [&] {
     return descriptor.is_none() ? look_up(offer.owner, offer.descriptor)

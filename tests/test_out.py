@@ -107,7 +107,7 @@ def test_it_is_untouched_after_an_error(tl):
     for bad in ("text", np.zeros(4), np.zeros(3, object), np.zeros((1, 3))):
         with pytest.raises((TypeError, ValueError), match=r"^arrays\[1\]: "):
             tl.stack([np.zeros(3), bad], out=out)
-    with pytest.raises(ValueError, match=r"^(memory_format|pinned memory|out): "):
+    with pytest.raises(ValueError, match=r"^(memory_format|pin_memory|pinned memory|out): "):
         tl.stack([np.zeros(3)] * 2, out=out, pin_memory=True)
     assert (out == 5).all()
 

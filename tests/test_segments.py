@@ -262,6 +262,16 @@ def test_a_message_is_received_once(in_worker):
     assert pickle.loads(newer)["x"][0, 0] == 2
 
 
+def test_a_message_is_received_once_also_when_the_batch_is_sent_again(in_worker):
+    batch = make(1)
+    first = sent(batch)
+    pickle.loads(first)
+    second = sent(batch)
+    with pytest.raises(RuntimeError, match="received before"):
+        pickle.loads(first)
+    assert pickle.loads(second)["x"][0, 0] == 1
+
+
 def test_what_was_received_is_sent_on_as_a_copy(in_worker):
     received = pickle.loads(sent(make(1, 2)))
     again = pickle.loads(sent(received))
@@ -341,6 +351,41 @@ def test_a_forked_child_makes_segments_of_its_own(in_worker):
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert batch["x"][:, 0].tolist() == [1, 2]
+
+
+DURING_A_FORK = """
+import ctypes, os
+from ctypes import CFUNCTYPE
+to_do = []
+run = CFUNCTYPE(None)(lambda: [function() for function in to_do])
+# Registered before tensorlift's: runs after it, as another thread would that waits for no GIL.
+assert ctypes.CDLL("libc.so.6").__register_atfork(run, None, None, None) == 0
+import numpy as np, tensorlift
+from torch.utils.data._utils import worker
+worker._worker_info = "anything"
+make = lambda value: tensorlift.collate([np.full(1000, value)])
+made = []
+to_do.append(lambda: made.append(make(1)))
+theirs, ours = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(theirs, 1)
+    os._exit(made[0][0, 0].item())
+to_do.clear()
+made.clear()
+others = [make(2) for _ in range(3)]
+os.write(ours, b"go on")
+print("the child saw", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_what_is_made_while_a_fork_is_under_way():
+    run = subprocess.run(
+        [sys.executable, "-c", DURING_A_FORK], capture_output=True, text=True, timeout=120
+    )
+    if "__register_atfork" in run.stderr or "libc.so.6" in run.stderr:
+        pytest.skip("needs glibc")
+    assert run.stdout == "the child saw 1\n", run.stderr
 
 
 def sends_and_ends(pipe):
