@@ -24,6 +24,6 @@ def test_what_fuzzers_found_once_still_works():
     run("replay")
 
 
-def test_pool_copy_engine_and_staging_ring_have_no_races():
+def test_what_threads_share_has_no_races():
     """Many threads, under a thread sanitizer."""
     run("tsan")

@@ -291,6 +291,28 @@ def test_without_looking_up_descriptors(monkeypatch):
     assert len(addresses) < 20
 
 
+FEWER_RIGHTS = """
+import ctypes, time
+import numpy as np, tensorlift
+from torch.utils.data import DataLoader
+samples = [np.full(1000, i, np.float32) for i in range(8)]
+options = {"batch_size": 4, "collate_fn": tensorlift.collate, "multiprocessing_context": "fork"}
+loader = DataLoader(samples, num_workers=1, worker_init_fn=lambda _: time.sleep(1), **options)
+batches = iter(loader)
+version, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(version, none) == 0
+print([batch[:, 0].tolist() for batch in batches])
+"""
+
+
+def test_a_consumer_that_gives_up_its_capabilities():
+    """Then it may not look at its workers' files."""
+    run = subprocess.run(
+        [sys.executable, "-c", FEWER_RIGHTS], capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout == "[[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]]\n", run.stderr
+
+
 def test_with_torchs_file_system_strategy():
     strategy = torch.multiprocessing.get_sharing_strategy()
     torch.multiprocessing.set_sharing_strategy("file_system")

@@ -7,6 +7,7 @@ int main() {
   tensorlift::native::test_pool();
   tensorlift::native::test_copy();
   tensorlift::native::test_ring();
-  std::puts("pool, copy engine and staging ring: passed");
+  tensorlift::native::test_segments();
+  std::puts("pool, copy engine, staging ring and segments: passed");
   return 0;
 }

@@ -4,8 +4,9 @@
 
 namespace tensorlift::native {
 
-void test_pool();  // workers
-void test_copy();  // gather
-void test_ring();  // staging
+void test_pool();      // workers
+void test_copy();      // gather
+void test_ring();      // staging
+void test_segments();  // segment_pool, received_segments
 
 }  // namespace tensorlift::native

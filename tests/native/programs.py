@@ -23,6 +23,9 @@ _GATHER = (
 )
 _PLAN = ("layout", "plan", "strided")
 _RING = ("faults", "staging")
+_SEGMENTS = (
+    *("allocate", "block_cache", "received_segments", "segment", "segment_hold", "segment_pool"),
+)
 _FAKE_ACCELERATOR = (
     *("counters", "current", "device_memory", "fork", "guard", "pinned_memory", "streams"),
 )
@@ -100,8 +103,8 @@ _PLAN_TARGET = (
 )
 _ENGINE_TEST = (
     *_in(HERE, ("arrays", "batch_case", "copy_test", "elements", "engine_test")),
-    *_in(HERE, ("no_torch_team", "pool_test", "ring_test", "slots_case", "target")),
-    *_in(ROOT / "csrc", _GATHER + _RING),
+    *_in(HERE, ("no_torch_team", "pool_test", "ring_test", "segment_test", "slots_case", "target")),
+    *_in(ROOT / "csrc", _GATHER + _RING + _SEGMENTS),
     *_in(HERE.parent / "fake_accelerator", _FAKE_ACCELERATOR),
 )
 FUZZ_TARGETS = {"gather": _GATHER_TARGET, "plan": _PLAN_TARGET}
