@@ -1,6 +1,5 @@
 #include "received_segments.h"
 
-#include <algorithm>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -17,82 +16,82 @@ namespace {
 // ours until we look again, at the next batch or when one dies.
 constexpr std::size_t kMaxIdleBytes = 256 << 20;
 
-class ReceivedSegments {
+// What is mapped and not held. (What is held belongs to its storage, and comes here when that
+// dies.)
+class IdleMappings {
  public:
-  std::shared_ptr<Segment> find_or_map(const SegmentOffer& offer,
-                                       c10::function_ref<FileDescriptor()> open) {
-    {
-      const std::lock_guard lock(mutex_);
-      for (const auto& segment : segments_) {
-        if (segment->is_offered_by(offer)) return segment;
-      }
-    }
-    const FileDescriptor file = open();
-    auto segment = std::make_shared<Segment>(Segment::open(file, offer));
+  // The segment that is offered, if it is here; nullptr: it is not.
+  std::shared_ptr<Segment> take(const SegmentOffer& offer) {
     const std::lock_guard lock(mutex_);
-    segments_.push_back(segment);
-    return segment;
+    for (auto it = segments_.begin(); it != segments_.end(); ++it) {
+      if (!(*it)->is_offered_by(offer)) continue;
+      std::shared_ptr<Segment> segment = std::move(*it);
+      segments_.erase(it);
+      nbytes_ -= segment->capacity();
+      return segment;
+    }
+    return nullptr;
   }
 
-  // `segment` was let go of.
   void give(std::shared_ptr<Segment> segment) {
     const std::lock_guard lock(mutex_);
-    const auto place = std::find(segments_.begin(), segments_.end(), segment);
-    segment.reset();
-    if (place != segments_.end()) segments_.splice(segments_.end(), segments_, place);
-    std::size_t idle = idle_bytes_locked();
-    forget_idle([&idle](const Segment& candidate) {  // those that were used longest ago first
-      if (idle <= kMaxIdleBytes && !candidate.is_retired() && candidate.owner_lives()) return false;
-      idle -= candidate.capacity();
-      return true;
+    nbytes_ += segment->capacity();
+    segments_.push_back(std::move(segment));
+    forget([this](const Segment& idle) {  // those that were used longest ago first
+      return nbytes_ > kMaxIdleBytes || idle.is_retired() || !idle.owner_lives();
     });
   }
 
   void clear() {
     const std::lock_guard lock(mutex_);
-    forget_idle([](const Segment&) { return true; });
+    forget([](const Segment&) { return true; });
   }
 
-  std::size_t idle_bytes() {
+  std::size_t nbytes() {
     const std::lock_guard lock(mutex_);
-    return idle_bytes_locked();
+    return nbytes_;
   }
 
  private:
-  static bool is_idle(const std::shared_ptr<Segment>& segment) { return segment.use_count() == 1; }
-
-  std::size_t idle_bytes_locked() const {
-    std::size_t bytes = 0;
-    for (const auto& segment : segments_) bytes += is_idle(segment) ? segment->capacity() : 0;
-    return bytes;
-  }
-
   template <typename Predicate>
-  void forget_idle(Predicate is_to_go) {
-    segments_.remove_if(
-        [&](const auto& segment) { return is_idle(segment) && is_to_go(*segment); });
+  void forget(Predicate is_to_go) {
+    segments_.remove_if([&](const auto& segment) {
+      const bool goes = is_to_go(*segment);
+      if (goes) nbytes_ -= segment->capacity();
+      return goes;
+    });
   }
 
   std::mutex mutex_;
   std::list<std::shared_ptr<Segment>> segments_;  // the one let go of last at the end
+  std::size_t nbytes_ = 0;
 };
 
-PerProcess<ReceivedSegments> received;
+PerProcess<IdleMappings> idle_mappings;
 
-void give(std::shared_ptr<Segment> segment) { received.get().give(std::move(segment)); }
+void give(std::shared_ptr<Segment> segment) { idle_mappings.get().give(std::move(segment)); }
+
+std::shared_ptr<Segment> find_or_map(const SegmentOffer& offer,
+                                     c10::function_ref<FileDescriptor()> open) {
+  std::shared_ptr<Segment> segment = idle_mappings.get().take(offer);
+  if (segment != nullptr) return segment;
+  const FileDescriptor file = open();
+  return std::make_shared<Segment>(Segment::open(file, offer));
+}
 
 }  // namespace
 
 c10::DataPtr accept_segment(const SegmentOffer& offer, c10::function_ref<FileDescriptor()> open) {
-  std::shared_ptr<Segment> segment = received.get().find_or_map(offer, open);
+  std::shared_ptr<Segment> segment = find_or_map(offer, open);
   if (segment->accept(offer)) return held(std::move(segment), &give);
+  give(std::move(segment));
   throw RuntimeError(
       "shared memory: expected a batch that was not received before, got one that was. What a "
       "worker sends can be unpickled once.");
 }
 
-void empty_received_segments() { received.get().clear(); }
+void empty_received_segments() { idle_mappings.get().clear(); }
 
-std::size_t idle_received_bytes() { return received.get().idle_bytes(); }
+std::size_t idle_received_bytes() { return idle_mappings.get().nbytes(); }
 
 }  // namespace tensorlift

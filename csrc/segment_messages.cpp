@@ -45,7 +45,7 @@ FileDescriptor look_up(pid_t owner, int descriptor) {
   if (!file.is_open()) {
     throw RuntimeError("shared memory: expected a batch of process " + std::to_string(owner) +
                        ", got " + std::strerror(errno) +
-                       ": it has ended, or belongs to another user.");
+                       ": it has ended, belongs to another user, or no more files can be opened.");
   }
   return file;
 }

@@ -130,7 +130,7 @@ def host_kinds() -> list[Kind]:
             "collate where a key is missing",
             sample,
             tl.collate,
-            lambda: {key: value for key, value in sample(0).items() if key != "x"},
+            lambda: {"another": 1},
         ),
         Kind("collate in a worker", sample, in_worker, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind("convert", row, lambda a: tl.convert(tree(a)), masked),

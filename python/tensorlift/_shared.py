@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from functools import cache
 from multiprocessing.reduction import DupFd, ForkingPickler
 from typing import Any, Literal, TypeAlias
@@ -40,9 +41,16 @@ def _strategy() -> object:
 
 
 @cache
-def _register() -> None:
-    """Lets tensors over segments be sent to other processes; all others go as torch sends them."""
+def _register() -> Callable[[torch.Tensor], Any]:
+    """Lets tensors over segments be sent to other processes.
+
+    Returns:
+        What sends all other tensors, as before: torch's function, unless somebody replaced that.
+    """
+    reducers: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+    before: Callable[[torch.Tensor], Any] = reducers.get(torch.Tensor, reduce_tensor)
     ForkingPickler.register(torch.Tensor, _reduce_tensor)
+    return before
 
 
 class _Sent:
@@ -57,7 +65,7 @@ class _Sent:
         offer = _C.offer_segment(self.tensor)
         if offer is None:  # too many are open
             memory = torch.empty(0, dtype=torch.uint8).set_(self.tensor.untyped_storage())
-            return _reduce_by_torch(memory)
+            return _register()(memory)
         return _received, (offer, None if _is_looked_up() else DupFd(offer[1]))
 
 
@@ -69,17 +77,12 @@ _in_messages: weakref.WeakValueDictionary[int, _Sent] = weakref.WeakValueDiction
 def _reduce_tensor(tensor: torch.Tensor) -> Any:
     place = _C.place_in_segment(tensor)
     if place is None:
-        return _reduce_by_torch(tensor)
+        return _register()(tensor)
     storage, *rest = place
     sent = _in_messages.get(storage)
     if sent is None:
         sent = _in_messages[storage] = _Sent(tensor)
     return _view, (sent, *rest)
-
-
-def _reduce_by_torch(tensor: torch.Tensor) -> Any:
-    """Moves it to a file of its own in shared memory, where it does not lie in one."""
-    return reduce_tensor(tensor)  # type: ignore[no-untyped-call]
 
 
 @cache
