@@ -29,7 +29,7 @@ Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
     throw ValueError(array_name(form.first) + ": expected shape " + shape_text(first) +
                      " like arrays[0], got " + shape_text(sources.shape_copy(form)) +
                      (static_cast<std::size_t>(form.ndim) == first.size()
-                          ? ". Use pad() for a batch of different shapes, or cat() to join them."
+                          ? ". Use pad() or jagged() for a batch of different shapes, or cat() to join them."
                           : ". Give them one number of dimensions first."));
   }
   layout.shape.insert(layout.shape.begin() + layout.dim, static_cast<std::int64_t>(sources.size()));
@@ -100,7 +100,8 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
     if (static_cast<std::size_t>(form.ndim) != largest.size()) {
       throw ValueError(array_name(form.first) + ": expected a " + std::to_string(largest.size()) +
                        "-D array like arrays[0], got shape " +
-                       shape_text(sources.shape_copy(form)) + ".");
+                       shape_text(sources.shape_copy(form)) +
+                       ". Give them one number of dimensions first.");
     }
     for (std::size_t d = 0; d < largest.size(); ++d) {
       const std::int64_t size = sources.shape(form)[d];

@@ -58,7 +58,12 @@ void clear_refusal() {
   if (!is_refusal(error)) throw error;
 }
 
-std::string repr_of(py::handle object) { return py::repr(object).cast<std::string>(); }
+std::string repr_of(py::handle object) {
+  const auto text = py::repr(object).cast<std::string>();
+  constexpr std::size_t kLongest = 200;  // a whole array tells less than its type
+  if (text.size() <= kLongest) return text;
+  return std::string("one of type ") + Py_TYPE(object.ptr())->tp_name;
+}
 
 void refuse_type(const char* option, const char* expected, py::handle got) {
   throw TypeError(std::string(option) + ": expected " + expected + ", got " + repr_of(got) + ".");

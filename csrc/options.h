@@ -34,7 +34,7 @@ void clear_refusal();
 // Is it about the value that was converted? GIL held.
 [[nodiscard]] bool is_refusal(const py::error_already_set& error);
 
-// repr(object). GIL held.
+// repr(object), or its type where that is long. GIL held.
 [[nodiscard]] std::string repr_of(py::handle object);
 
 // A positive int or None. Throws TypeError or ValueError. GIL held.

@@ -20,6 +20,9 @@ std::string not_an_array(PyObject* item) {
       std::string("expected numpy.ndarray, got ") + Py_TYPE(item)->tp_name + ". ";
   if (THPVariable_Check(item)) return got + "It is a tensor already: leave it out of the list.";
   if (item == Py_None) return got + "Leave it out of the list.";
+  if (PyUnicode_Check(item) || PyBytes_Check(item) || PyObject_HasAttrString(item, "__fspath__")) {
+    return got + "Load the file with numpy.load(), or turn text into numbers, first.";
+  }
   return got + "Convert it with numpy.asarray() first.";
 }
 
@@ -44,6 +47,11 @@ std::string dtype_remedy(PyObject* item) {
   const std::string name = text(dtype);
   if (name.find("int") != std::string::npos) return "Use array.astype(numpy.int8).";
   if (name.find("float") != std::string::npos) return "Use array.astype(numpy.float32).";
+  if (name == "|V1" || name == "|V2") {  // what numpy.load makes of the dtypes of ml_dtypes
+    const std::string like = name == "|V1" ? "float8_e4m3fn" : "bfloat16";
+    return "Files of NumPy do not keep the dtypes of ml_dtypes: use array.view() with the one it "
+           "had, for instance array.view(ml_dtypes." + like + ").";
+  }
   return "Use array.view() or array.astype() with a dtype of numbers.";
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import re
 import types
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -166,7 +167,15 @@ ERRORS = {
     ),
     "nothing": ([{"a": None}], 'samples[0]["a"]: default_collate: batch must contain tensors'),
     "lengths": ([[0, 1], [0]], "samples[1]: expected 2 elements like samples[0], got 1"),
-    "an array among numbers": ([1, None], ""),
+    "an array among numbers": ([1, None], "samples[1]: expected a number like samples[0], got"),
+    "text among numbers": (
+        [{"label": 1.5}, {"label": "a"}],
+        'samples[1]["label"]: expected a number like samples[0]["label"], got str.',
+    ),
+    "an array among tensors": (
+        [{"x": torch.ones(2)}, {"x": np.ones(2)}],
+        'samples[1]["x"]: expected a tensor like samples[0]["x"], got ndarray.',
+    ),
     "a number among arrays": (
         [np.ones(2), None],
         "samples[1]: expected numpy.ndarray, got NoneType",
@@ -187,6 +196,18 @@ def test_the_same_exceptions_with_the_place(name):
     assert str(caught.value).startswith(start)
     with tensorlift.install(), pytest.raises(expected.type):
         default_collate(samples)
+
+
+@pytest.mark.parametrize(
+    ("sample", "place"),
+    [(lambda x: {"a": x}, "'a'"), (lambda x: [x], "0"), (lambda x: Point(x, 0), "'x'")],
+)
+def test_the_remedy_for_shapes_is_one_for_loaders(sample, place):
+    samples = [sample(np.ones(2)), sample(np.ones(3))]
+    remedy = f"Use tensorlift.Collate(pad=[{place}]) for a batch of different shapes."
+    with pytest.raises(RuntimeError, match=re.escape(remedy)):
+        tensorlift.collate(samples)
+    tensorlift.Collate(pad=[eval(place)])(samples)
 
 
 def test_a_missing_key_is_named():

@@ -69,6 +69,22 @@ def test_errors_name_the_place():
         tensorlift.Collate(pin_memory=True, device="cpu")
     with pytest.raises(TypeError, match="pad: expected a collection of places, got 'x'"):
         tensorlift.Collate(pad="x")
+    with pytest.raises(ValueError, match=r'^samples\[0\]\["x"\]: value: expected a number within'):
+        tensorlift.Collate(pad={"x": -1})([{"x": np.ones(1, np.uint8)}])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels_last": True}, "channels_last: expected a collection of places, got True."),
+        ({"dtype": "float32"}, "dtype: expected a torch.dtype, a mapping .* got 'float32'. Pass"),
+        ({"dtype": {"x": np.float32}}, "dtype: expected .* got <class 'numpy.float32'>. Pass"),
+        ({"dtype": [np.zeros(3)]}, "dtype: expected .* got list. Pass"),
+    ],
+)
+def test_mistakes_are_found_before_the_first_batch(options, message):
+    with pytest.raises(TypeError, match=message):
+        tensorlift.Collate(**options)
 
 
 def test_no_accelerator_to_pin_for():

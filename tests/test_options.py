@@ -2,6 +2,7 @@
 
 import types
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +126,20 @@ def test_what_is_not_about_the_value_is_passed_on(error, call):
 
     with pytest.raises(error):
         call(Number())
+
+
+def test_what_is_long_to_print_is_named_by_its_type():
+    with pytest.raises(TypeError, match=r"^out: .*, got one of type numpy.ndarray\.$"):
+        tensorlift.stack([np.zeros((9, 9))], out=np.zeros((1, 9, 9)))
+
+
+@pytest.mark.parametrize("item", ["a.npy", b"a.npy", Path("a.npy")])
+def test_a_file_name_is_to_be_loaded(item):
+    with pytest.raises(TypeError, match=r"Load the file with numpy.load\(\)"):
+        tensorlift.from_numpy([item])
+
+
+@pytest.mark.parametrize(("name", "like"), [("|V1", "float8_e4m3fn"), ("|V2", "bfloat16")])
+def test_what_numpy_files_make_of_ml_dtypes(name, like):
+    with pytest.raises(TypeError, match=rf"array.view\(ml_dtypes.{like}\)"):
+        tensorlift.from_numpy([np.zeros(2, name)])

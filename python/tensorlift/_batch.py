@@ -192,8 +192,9 @@ def pad(
 ) -> Padded:
     """Joins arrays of different shapes: every dimension is padded to the largest.
 
-    For 1-D arrays the batch is what :func:`torch.nn.utils.rnn.pad_sequence` with
-    ``batch_first=True`` gives. Every element of the result is written exactly once.
+    For 1-D arrays of one dtype the batch is what :func:`torch.nn.utils.rnn.pad_sequence` with
+    ``batch_first=True`` gives; mixed dtypes promote, where that takes the first's. Every element of
+    the result is written exactly once.
 
     Args:
         arrays: as for :func:`stack`, with the same number of dimensions, of any sizes.

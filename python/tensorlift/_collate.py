@@ -20,6 +20,7 @@ from ._collate_leaves import (
     CollateFn,
     CollateFnMap,
     all_plain_tensors,
+    collate_alike,
     collate_by_torch,
     named,
     numbers_as_array,
@@ -106,7 +107,9 @@ def _in_own_way(way: OwnWay, batch: Sequence[Any], path: Path) -> Any:
     try:
         return way(batch)
     except (TypeError, ValueError, IndexError) as error:
-        raise type(error)(named(error, path)) from error
+        text = named(error, path)
+        place = path_text(0, path)  # an option that does not fit is the place's, not a sample's
+        raise type(error)(text if text != str(error) else f"{place}: {text}") from error
 
 
 class _Column:
@@ -234,7 +237,7 @@ class _Walk:
             if self.way_for is not None and (way := self.way_for(path)) is not None:
                 return _in_own_way(way, batch, path)
             if function in OF_TENSORS and not all_plain_tensors(batch):
-                return original(batch, collate_fn_map=self.fn_map)
+                return collate_alike(batch, original, self.fn_map, path)
             if function in OF_SCALARS and (numbers := scalars_as_array(batch)) is not None:
                 return self._numbers(numbers, path)
             return self._column(batch, original, path)
@@ -242,6 +245,7 @@ class _Walk:
             numbers = numbers_as_array(batch)
             if numbers is not None:
                 return self._numbers(numbers, path)
+            return collate_alike(batch, function, self.fn_map, path)
         return function(batch, collate_fn_map=self.fn_map)
 
     def _numbers(self, numbers: Any, path: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.utils.data._utils import collate as torch_collate
 from . import _C
 from ._convert import from_numpy
 from ._shared import memory_for_batches
-from ._tree import Path, path_text
+from ._tree import Attribute, Path, path_text
 
 CollateFn: TypeAlias = Callable[..., Any]
 CollateFnMap: TypeAlias = dict[type | tuple[type, ...], CollateFn]
@@ -43,7 +44,7 @@ def _collate_numbers(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any
         if isinstance(batch[0], float)
         else torch_collate.collate_int_fn
     )
-    return original(batch, collate_fn_map=collate_fn_map)
+    return collate_alike(batch, original, collate_fn_map, ())
 
 
 collate_fn_map: CollateFnMap = {
@@ -141,6 +142,31 @@ def collate_by_torch(
         raise kind(named(refusal, path)) from error
 
 
+def collate_alike(batch: Sequence[Any], original: CollateFn, fn_map: Any, path: Path) -> Any:
+    """What torch makes of numbers, or of tensors; its error names the first value that is none."""
+    try:
+        return original(batch, collate_fn_map=fn_map)
+    except (RuntimeError, TypeError, ValueError) as error:
+        of_tensors = isinstance(batch[0], torch.Tensor)
+        like, what = (torch.Tensor, "a tensor") if of_tensors else (Number, "a number")
+        index = next((i for i, value in enumerate(batch) if not isinstance(value, like)), None)
+        if index is None:
+            raise
+        kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
+        raise kind(
+            f"{path_text(index, path)}: expected {what} like {path_text(0, path)}, got "
+            f"{type(batch[index]).__name__}."
+        ) from error
+
+
 def named(error: Exception, path: Path) -> str:
     """What an error says of arrays[5], said of samples[5] and the place in it."""
-    return re.sub(r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(error))
+    text = re.sub(r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(error))
+    if not path:
+        return text
+    place = path[-1].removeprefix(".") if isinstance(path[-1], Attribute) else path[-1]
+    return re.sub(
+        r"Use pad\(\) or jagged\(\) for a batch of different shapes.*",
+        lambda _: f"Use tensorlift.Collate(pad=[{place!r}]) for a batch of different shapes.",
+        text,
+    )

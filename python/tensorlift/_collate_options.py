@@ -23,7 +23,7 @@ class Collate:
     """A `collate_fn` with options: :func:`tensorlift.collate`, but for the places that they name.
 
     A place is named by its last step: a key, the name of a field, an index; or by all of its steps
-    as a tuple, ``("inputs", "image")``.
+    as a tuple, ``("inputs", "image")``. A name that no sample has changes nothing.
 
     Args:
         dtype: what arrays, NumPy scalars and tensors are cast to: one dtype for all, or a mapping
@@ -40,6 +40,7 @@ class Collate:
         collate_fn_map: as for :func:`tensorlift.collate`.
 
     Raises:
+        TypeError: an option is of the wrong type.
         ValueError: a place has two ways, or `pin_memory` together with `device`.
 
     Example:
@@ -62,9 +63,16 @@ class Collate:
     def __post_init__(self) -> None:
         """Refuses contradictions before a worker meets them."""
         for name in ("pad", "jagged", "channels_last"):
-            if isinstance(getattr(self, name), (str, bytes)):
+            places = getattr(self, name)
+            if isinstance(places, (str, bytes)) or not isinstance(places, Collection):
+                raise TypeError(f"{name}: expected a collection of places, got {places!r}.")
+        dtypes = self.dtype.values() if isinstance(self.dtype, Mapping) else [self.dtype]
+        for dtype in dtypes:
+            if dtype is not None and not isinstance(dtype, torch.dtype):
+                got = repr(dtype) if isinstance(dtype, (str, type)) else type(dtype).__name__
                 raise TypeError(
-                    f"{name}: expected a collection of places, got {getattr(self, name)!r}."
+                    "dtype: expected a torch.dtype, a mapping from places to those, or None, got "
+                    f"{got}. Pass for instance torch.float32."
                 )
         ways = [*self.pad, *self.jagged, *self.channels_last]
         twice = next((place for place in ways if ways.count(place) > 1), None)
