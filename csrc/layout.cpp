@@ -26,11 +26,12 @@ Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
                 first, false};
   for (const auto& form : sources.forms()) {
     if (sources.shape_copy(form) == first) continue;
-    throw ValueError(array_name(form.first) + ": expected shape " + shape_text(first) +
-                     " like arrays[0], got " + shape_text(sources.shape_copy(form)) +
-                     (static_cast<std::size_t>(form.ndim) == first.size()
-                          ? ". Use pad() or jagged() for a batch of different shapes, or cat() to join them."
-                          : ". Give them one number of dimensions first."));
+    throw ValueError(
+        array_name(form.first) + ": expected shape " + shape_text(first) + " like arrays[0], got " +
+        shape_text(sources.shape_copy(form)) +
+        (static_cast<std::size_t>(form.ndim) == first.size()
+             ? ". Use pad() or jagged() for a batch of different shapes, or cat() to join them."
+             : ". Give them one number of dimensions first."));
   }
   layout.shape.insert(layout.shape.begin() + layout.dim, static_cast<std::int64_t>(sources.size()));
   return layout;

@@ -50,7 +50,8 @@ std::string dtype_remedy(PyObject* item) {
   if (name == "|V1" || name == "|V2") {  // what numpy.load makes of the dtypes of ml_dtypes
     const std::string like = name == "|V1" ? "float8_e4m3fn" : "bfloat16";
     return "Files of NumPy do not keep the dtypes of ml_dtypes: use array.view() with the one it "
-           "had, for instance array.view(ml_dtypes." + like + ").";
+           "had, for instance array.view(ml_dtypes." +
+           like + ").";
   }
   return "Use array.view() or array.astype() with a dtype of numbers.";
 }

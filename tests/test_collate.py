@@ -353,10 +353,6 @@ def test_in_a_data_loader(name):
         assert all(map(like, batches(None, **LOADERS[name]), expected))
 
 
-def installs(worker_id):
-    tensorlift.install()
-
-
 class BigEndian(Dataset):
     """What torch's own functions refuse."""
 
@@ -369,7 +365,7 @@ class BigEndian(Dataset):
 
 def test_install_in_spawned_workers():
     options = {"batch_size": 2, "num_workers": 1, "multiprocessing_context": "spawn"}
-    (batch,) = DataLoader(BigEndian(), worker_init_fn=installs, **options)
+    (batch,) = DataLoader(BigEndian(), worker_init_fn=tensorlift.install, **options)
     assert batch.tolist() == [[0, 0], [1, 1]]
     with pytest.raises(ValueError, match="byte order"):
         next(iter(DataLoader(BigEndian(), **options)))

@@ -97,3 +97,15 @@ def test_no_accelerator_to_pin_for():
 def test_a_cpu_is_no_device_to_send_to():
     batch = tensorlift.Collate(device="cpu")([{"x": np.ones(2)}] * 2)
     assert batch["x"].device.type == "cpu"
+
+
+def test_a_misspelt_place_warns_once():
+    collate = tensorlift.Collate(dtype={"imge": torch.float32, "label": torch.int32})
+    samples = [{"image": np.zeros(2), "label": 3}]
+    with pytest.warns(UserWarning, match="Is it misspelt") as warnings:
+        collate(samples)
+    assert [str(w.message).split("the place ")[1][:7] for w in warnings] == ["'imge',", "'label'"]
+    assert "Is it misspelt?" in str(warnings[0].message)
+    assert collate(samples)["image"].dtype == torch.float64  # and is silent
+    again = pickle.loads(pickle.dumps(collate))
+    assert again == collate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,8 @@ class Collate:
     """A `collate_fn` with options: :func:`tensorlift.collate`, but for the places that they name.
 
     A place is named by its last step: a key, the name of a field, an index; or by all of its steps
-    as a tuple, ``("inputs", "image")``. A name that no sample has changes nothing.
+    as a tuple, ``("inputs", "image")``. Where no array stands at a place that is named, the first
+    batch warns.
 
     Args:
         dtype: what arrays, NumPy scalars and tensors are cast to: one dtype for all, or a mapping
@@ -83,12 +85,30 @@ class Collate:
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """The batch."""
-        batch = collate_with(samples, self.collate_fn_map, self._way_for)
+        used: set[Any] = set()
+        batch = collate_with(samples, self.collate_fn_map, partial(self._way_for, used))
+        self._warn_once(used)
         if self.device is not None and torch.device(self.device).type != "cpu":
             return send(batch, torch.device(self.device), None, None)
         return pin(batch) if self.pin_memory else batch
 
-    def _way_for(self, path: Path) -> OwnWay | None:
+    def _warn_once(self, used: set[Any]) -> None:
+        """Of places at which the first batch has no array: a slip of the pen, most likely."""
+        if self.__dict__.get("_has_looked"):
+            return
+        object.__setattr__(self, "_has_looked", True)
+        dtypes = self.dtype if isinstance(self.dtype, Mapping) else ()
+        named = [*self.pad, *self.jagged, *self.channels_last, *dtypes]
+        for place in dict.fromkeys(place for place in named if place not in used):
+            warnings.warn(
+                f"Collate: expected arrays, NumPy scalars or tensors at the place {place!r}, got "
+                "none there in the first batch. Is it misspelt? (Python numbers have no options.)",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _way_for(self, used: set[Any], path: Path) -> OwnWay | None:
+        used.update(_names_of(path))
         dtype = self._dtype_for(path)
         place = _find(path, self.pad)
         if place is not None:
@@ -114,9 +134,12 @@ def _way(join: Callable[..., Any], dtype: torch.dtype | None, **options: Any) ->
     return partial(join, dtype=dtype, pin_memory=where, **options)
 
 
+def _names_of(path: Path) -> list[Any]:
+    """The names that a place has: all of its steps; the last one."""
+    steps = tuple(step.removeprefix(".") if isinstance(step, str) else step for step in path)
+    return [steps, steps[-1]] if steps else [steps]
+
+
 def _find(path: Path, places: Collection[Any]) -> Any:
     """The name under which a path stands among places; None if it does not."""
-    steps = tuple(step.removeprefix(".") if isinstance(step, str) else step for step in path)
-    if steps in places:
-        return steps
-    return steps[-1] if steps and steps[-1] in places else None
+    return next((name for name in _names_of(path) if name in places), None)

@@ -28,13 +28,16 @@ class Installed:
 _replaced: dict[Any, CollateFn] = {}
 
 
-def install() -> Installed:
+def install(worker_id: int = 0, /) -> Installed:
     """Lets every :class:`torch.utils.data.DataLoader` of this process collate through tensorlift.
 
     Puts the functions of :data:`collate_fn_map` into torch's ``default_collate_fn_map``, which
     :func:`torch.utils.data.default_collate` uses; loaders with a `collate_fn` of their own are not
-    affected. Workers that are forked inherit it; those that are spawned need the call as well, for
-    instance in `worker_init_fn`. A second call changes nothing.
+    affected. Workers that are forked inherit it; those that are spawned need the call as well:
+    ``DataLoader(…, worker_init_fn=tensorlift.install)``. A second call changes nothing.
+
+    Args:
+        worker_id: not used; what a `worker_init_fn` is called with.
 
     Returns:
         A context manager: ``with tensorlift.install(): …`` ends with :func:`uninstall`.
