@@ -44,21 +44,7 @@ void gather(const Sources& sources, const Layout& layout, const Padding& padding
   jobs.reserve(std::min(sources.size(), kJobsAtOnce));
   if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
   BatchJobs batch(sources, layout, padding, target.dtype, target.data, target.strides, jobs);
-  const std::int64_t rows = target.is_contiguous ? batch.rows() : 1;
-  const auto run = [&] {
-    if (rows > 1) {
-      jobs.run_side_by_side(rows, threads);
-    } else {
-      jobs.run(threads);
-    }
-    jobs.clear();
-  };
-  batch.add_all([&] {
-    if (jobs.size() < kJobsAtOnce) return false;
-    run();
-    return true;
-  });
-  run();
+  batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
 }
 
 // Writes `from` to `to`: same shape, same dtype. GIL not needed.

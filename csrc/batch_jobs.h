@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "gather.h"
 #include "layout.h"
@@ -49,6 +50,25 @@ class BatchJobs {
         if (after_array()) is_first = true;
       }
     });
+  }
+
+  // Adds and runs all jobs, `at_once` at a time: `rows` rows of the slots side by side, if that is
+  // more than 1. The slots of a batch that is not contiguous have no such rows.
+  void run_all(std::int64_t rows, std::size_t at_once, std::optional<int> threads) {
+    const auto run = [&] {
+      if (rows > 1) {
+        jobs_.run_side_by_side(rows, threads);
+      } else {
+        jobs_.run(threads);
+      }
+      jobs_.clear();
+    };
+    add_all([&] {
+      if (jobs_.size() < at_once) return false;
+      run();
+      return true;
+    });
+    run();
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "errors.h"
@@ -33,10 +34,15 @@ class IdleMappings {
     return nullptr;
   }
 
-  void give(std::shared_ptr<Segment> segment) {
+  void give(std::shared_ptr<Segment> segment) noexcept {
     const std::lock_guard lock(mutex_);
+    try {
+      segments_.push_back(segment);
+    } catch (const std::bad_alloc&) {
+      return;  // no room to remember it: unmapped
+    }
     nbytes_ += segment->capacity();
-    segments_.push_back(std::move(segment));
+    segment.reset();
     forget([this](const Segment& idle) {  // those that were used longest ago first
       return nbytes_ > kMaxIdleBytes || idle.is_retired() || !idle.owner_lives();
     });
@@ -69,7 +75,9 @@ class IdleMappings {
 
 PerProcess<IdleMappings> idle_mappings;
 
-void give(std::shared_ptr<Segment> segment) { idle_mappings.get().give(std::move(segment)); }
+void give(std::shared_ptr<Segment> segment) noexcept {
+  idle_mappings.get().give(std::move(segment));
+}
 
 std::shared_ptr<Segment> find_or_map(const SegmentOffer& offer,
                                      c10::function_ref<FileDescriptor()> open) {

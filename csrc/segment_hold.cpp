@@ -25,12 +25,11 @@ struct Hold {
   std::uint64_t forks_before = forks_over.load();
 };
 
-void end_hold(void* context) {
-  auto* hold = static_cast<Hold*>(context);
+void end_hold(void* context) noexcept {
+  const std::unique_ptr<Hold> hold(static_cast<Hold*>(context));
   if (hold->forks_before != forks_begun.load()) hold->segment->retire();
   hold->segment->let_go();
   hold->after(std::move(hold->segment));
-  delete hold;
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 
 namespace tensorlift {
 
-// What is done with a segment of which this process has let go. Must not throw.
-using AfterHold = void (*)(std::shared_ptr<Segment>);
+// What is done with a segment of which this process has let go.
+using AfterHold = void (*)(std::shared_ptr<Segment>) noexcept;
 
 // The elements of a segment that the caller holds: the DataPtr takes the hold over. A process that
 // forks meanwhile cannot know for how long the child reads what it has inherited: whichever of the

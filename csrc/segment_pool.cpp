@@ -113,7 +113,8 @@ PerProcess<SegmentPool> pool;
 c10::DataPtr allocate_segment(std::size_t nbytes) {
   std::shared_ptr<Segment> segment = pool.get().take(nbytes);
   if (segment == nullptr) return {};
-  return held(std::move(segment), [](std::shared_ptr<Segment>) {});  // the pool looks when it needs
+  return held(std::move(segment),
+              [](std::shared_ptr<Segment>) noexcept {});  // the pool looks when it needs
 }
 
 void empty_segment_pool() { pool.get().clear(); }

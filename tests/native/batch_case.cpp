@@ -142,21 +142,7 @@ class BatchCase {
     const auto jobs_at_once = static_cast<std::size_t>(1 + bytes_.below(6));
     GatherJobs jobs;
     BatchJobs batch(sources_, layout, padding, dtype_, target.data(), strides, jobs);
-    const std::int64_t rows = is_contiguous ? batch.rows() : 1;
-    const auto run = [&] {
-      if (rows > 1) {
-        jobs.run_side_by_side(rows, threads);
-      } else {
-        jobs.run(threads);
-      }
-      jobs.clear();
-    };
-    batch.add_all([&] {
-      if (jobs.size() < jobs_at_once) return false;
-      run();
-      return true;
-    });
-    run();
+    batch.run_all(is_contiguous ? batch.rows() : 1, jobs_at_once, threads);
   }
 
   // As batch_on_device.cpp does it.
