@@ -154,10 +154,10 @@ Batch on_device(const Decision& decision, const BatchOptions& options) {
   const at::Tensor extents = extents_of(decision.sources, options);
   warn_if_discarding(decision.sources, decision.dtype);
   const GilRelease release;
-  auto [values, sent_extents] =
-      send_batch(decision.sources, decision.layout, decision.padding, decision.dtype,
-                 options.memory_format, extents, device, options.threads);
-  return {std::move(values), std::move(sent_extents)};
+  std::vector<SentBatch> sent = send_batches({{decision.sources, decision.layout, decision.padding,
+                                               decision.dtype, options.memory_format, extents}},
+                                             device, options.threads);
+  return {std::move(sent[0].values), std::move(sent[0].extents)};
 }
 
 Batch on_plain_device(const Decision& decision, const BatchOptions& options) {

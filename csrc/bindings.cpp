@@ -140,12 +140,20 @@ void define_batches(py::module_& module) {
       },
       py::arg("device"), "Is it a device that send_tensors() knows? It is made ready.");
   module.def(
+      "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
+      py::arg("device"), "Raises where it names none. It is not made ready.");
+  module.def(
       "stack_columns",
       [](const py::list& columns, const py::list& dtypes, const std::string& memory,
-         py::handle threads) {
-        return stack_columns(columns, dtypes, parse_columns_memory(memory), parse_threads(threads));
+         py::handle device) {
+        const ColumnsMemory where = parse_columns_memory(memory);
+        const auto target =
+            parse_device(device, py::bool_(true), py::none(), where == ColumnsMemory::kPinned);
+        if (target && target->is_plain) throw InternalError("stack_columns: not to this device");
+        return stack_columns(columns, dtypes, where,
+                             target ? std::optional(target->transfer) : std::nullopt, std::nullopt);
       },
-      py::arg("columns"), py::arg("dtypes"), py::arg("memory"), py::arg("threads"),
+      py::arg("columns"), py::arg("dtypes"), py::arg("memory"), py::arg("device"),
       "A tensor for each list, or the exception that says why not.");
   module.def(
       "explain_batch",

@@ -3,6 +3,8 @@
 #include <torch/csrc/Storage.h>
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <deque>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,6 +12,7 @@
 
 #include "allocate.h"
 #include "batch_jobs.h"
+#include "batch_on_device.h"
 #include "build.h"
 #include "conduct.h"
 #include "errors.h"
@@ -18,9 +21,11 @@
 #include "options.h"
 #include "output.h"
 #include "padding.h"
+#include "pinned.h"
 #include "promote.h"
 #include "segment_pool.h"
 #include "source_reader.h"
+#include "staging.h"
 
 namespace tensorlift {
 namespace {
@@ -45,6 +50,7 @@ struct Column {
   bool discards;
   at::Tensor values;
 };
+using Columns = std::vector<std::unique_ptr<Column>>;  // nullptr: one that cannot
 
 py::object as_exception(PyObject* type, const char* message) {
   return py::reinterpret_borrow<py::object>(type)(message);
@@ -91,26 +97,38 @@ c10::Storage segment(std::size_t nbytes) {
           /*resizable=*/false};
 }
 
-// A tensor of bytes that other processes can map; undefined for ColumnsMemory::kOwn.
-at::Tensor make_shared(std::size_t nbytes, ColumnsMemory memory) {
+at::Tensor pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  const GilRelease release;  // it can take long
+  return make_pinned(shape, dtype);
+}
+
+// A tensor of bytes for many columns; undefined for ColumnsMemory::kOwn.
+at::Tensor make_common(std::size_t nbytes, ColumnsMemory memory) {
   if (memory == ColumnsMemory::kOwn || nbytes == 0) return {};
+  const auto size = static_cast<std::int64_t>(nbytes);
+  if (memory == ColumnsMemory::kPinned) return pinned({size}, c10::kByte);
   ImplArena arena(1);
   return build_over_storage(
       arena, memory == ColumnsMemory::kSegment ? segment(nbytes) : torch_shared(nbytes), c10::kByte,
-      {static_cast<std::int64_t>(nbytes)});
+      {size});
 }
 
-void allocate(const std::vector<std::unique_ptr<Column>>& columns, ColumnsMemory where) {
+void allocate(const Columns& columns, ColumnsMemory where) {
+  const std::size_t own_from = where == ColumnsMemory::kPinned
+                                   ? staging_settings().own_storage_bytes
+                                   : std::numeric_limits<std::size_t>::max();
   std::size_t total = 0;
   for (const auto& column : columns) {
-    if (column) total += slot_aligned(column->nbytes);
+    if (column && column->nbytes < own_from) total += slot_aligned(column->nbytes);
   }
-  const at::Tensor memory = make_shared(total, where);
+  const at::Tensor memory = make_common(total, where);
   ImplArena arena(columns.size());
   std::size_t offset = 0;
   for (const auto& column : columns) {
     if (!column) continue;
-    if (memory.defined()) {
+    if (column->nbytes >= own_from) {
+      column->values = pinned(column->layout.shape, column->dtype);
+    } else if (memory.defined()) {
       column->values = build_view(arena, memory, column->dtype, offset, column->layout.shape);
       offset += slot_aligned(column->nbytes);
     } else {
@@ -119,7 +137,7 @@ void allocate(const std::vector<std::unique_ptr<Column>>& columns, ColumnsMemory
   }
 }
 
-void fill(const std::vector<std::unique_ptr<Column>>& columns, std::optional<int> threads) {
+void fill(const Columns& columns, std::optional<int> threads) {
   const Layout no_layout{};
   GatherJobs jobs;
   std::size_t count = 0;
@@ -136,21 +154,39 @@ void fill(const std::vector<std::unique_ptr<Column>>& columns, std::optional<int
   without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
 }
 
+void send_all(const Columns& columns, const TransferOptions& device, std::optional<int> threads) {
+  std::deque<Padding> paddings;  // none: of each column's dtype
+  std::vector<BatchToSend> batches;
+  for (const auto& column : columns) {
+    if (!column) continue;
+    batches.push_back({column->reader.sources(), column->layout,
+                       paddings.emplace_back(0, column->dtype), column->dtype});
+  }
+  if (batches.empty()) return;
+  const GilRelease release;
+  std::vector<SentBatch> sent = send_batches(batches, device, threads);
+  auto next = sent.begin();
+  for (const auto& column : columns) {
+    if (column) column->values = std::move(next++->values);
+  }
+}
+
 }  // namespace
 
 ColumnsMemory parse_columns_memory(const std::string& name) {
   if (name == "own") return ColumnsMemory::kOwn;
+  if (name == "pinned") return ColumnsMemory::kPinned;
   if (name == "torch") return ColumnsMemory::kTorchShared;
   if (name == "segment") return ColumnsMemory::kSegment;
-  throw InternalError("memory: expected own, torch or segment, got " + name);
+  throw InternalError("memory: expected own, pinned, torch or segment, got " + name);
 }
 
 py::list stack_columns(const py::list& columns, const py::list& dtypes, ColumnsMemory memory,
-                       std::optional<int> threads) {
+                       const std::optional<TransferOptions>& device, std::optional<int> threads) {
   if (columns.size() != dtypes.size()) {
     throw InternalError("stack_columns: expected a dtype for each column");
   }
-  std::vector<std::unique_ptr<Column>> readable;
+  Columns readable;
   py::list results;
   bool discards = false;
   for (std::size_t c = 0; c < columns.size(); ++c) {
@@ -160,8 +196,12 @@ py::list stack_columns(const py::list& columns, const py::list& dtypes, ColumnsM
     results.append(error);
   }
   if (discards) warn_discarded_imaginary();
-  allocate(readable, memory);
-  fill(readable, threads);
+  if (device) {
+    send_all(readable, *device, threads);
+  } else {
+    allocate(readable, memory);
+    fill(readable, threads);
+  }
   for (std::size_t c = 0; c < readable.size(); ++c) {
     if (readable[c]) results[c] = py::cast(readable[c]->values);
   }

@@ -25,25 +25,6 @@ std::string first_line(const py::error_already_set& error) {
   return text.substr(0, text.find('\n'));
 }
 
-c10::Device parse_name(py::handle device) {
-  if (THPDevice_Check(device.ptr())) return reinterpret_cast<THPDevice*>(device.ptr())->device;
-  constexpr const char* kExpected =
-      "device: expected a torch.device, its name such as \"cuda:0\", or an index, got ";
-  const bool is_index = PyLong_Check(device.ptr()) && !PyBool_Check(device.ptr());
-  if (!PyUnicode_Check(device.ptr()) && !is_index) {
-    throw TypeError(kExpected + repr_of(device) + ".");
-  }
-  try {
-    // torch.device(device), without an import.
-    const py::handle type(reinterpret_cast<PyObject*>(&THPDeviceType));
-    const py::object parsed = type(device);
-    return reinterpret_cast<THPDevice*>(parsed.ptr())->device;
-  } catch (const py::error_already_set& error) {
-    if (!is_refusal(error)) throw;
-    throw ValueError(kExpected + repr_of(device) + " (" + first_line(error) + ").");
-  }
-}
-
 // As torch.empty(device=…) begins.
 void make_ready(c10::Device device) {
   refuse_forked_child(device.str());
@@ -115,6 +96,25 @@ void refuse_stream(py::handle stream, const std::string& got) {
 
 }  // namespace
 
+c10::Device parse_device_name(py::handle device) {
+  if (THPDevice_Check(device.ptr())) return reinterpret_cast<THPDevice*>(device.ptr())->device;
+  constexpr const char* kExpected =
+      "device: expected a torch.device, its name such as \"cuda:0\", or an index, got ";
+  const bool is_index = PyLong_Check(device.ptr()) && !PyBool_Check(device.ptr());
+  if (!PyUnicode_Check(device.ptr()) && !is_index) {
+    throw TypeError(kExpected + repr_of(device) + ".");
+  }
+  try {
+    // torch.device(device), without an import.
+    const py::handle type(reinterpret_cast<PyObject*>(&THPDeviceType));
+    const py::object parsed = type(device);
+    return reinterpret_cast<THPDevice*>(parsed.ptr())->device;
+  } catch (const py::error_already_set& error) {
+    if (!is_refusal(error)) throw;
+    throw ValueError(kExpected + repr_of(device) + " (" + first_line(error) + ").");
+  }
+}
+
 void refuse_forked_child(const std::string& what) {
   if (is_seeded(Fault::kForkAllowed)) return;
   const std::optional<c10::DeviceType> type = at::getAccelerator(false);
@@ -129,7 +129,7 @@ void refuse_forked_child(const std::string& what) {
 std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_blocking,
                                           py::handle stream, bool pin_memory) {
   const bool is_non_blocking = parse_bool("non_blocking", non_blocking);
-  c10::Device parsed = device.is_none() ? c10::Device(c10::kCPU) : parse_name(device);
+  c10::Device parsed = device.is_none() ? c10::Device(c10::kCPU) : parse_device_name(device);
   if (parsed.is_cpu()) {
     refuse_stream(stream, device.is_none() ? "device=None" : "a CPU");
     if (pin_memory) refuse_forked_child("pinned memory");

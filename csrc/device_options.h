@@ -14,6 +14,9 @@ struct DeviceOptions {
   bool is_plain;  // has not what a transfer of ours needs: Tensor.to() alone
 };
 
+// The device that is meant; it is not used. Throws TypeError or ValueError. GIL held.
+[[nodiscard]] c10::Device parse_device_name(py::handle device);
+
 // None for the host's memory (device=None or a CPU), pinned or not. Makes torch ready to use the
 // device, and refuses where it cannot be: throws TypeError, ValueError or RuntimeError that names
 // the option. GIL held.

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <c10/core/ScalarType.h>
-#include <c10/util/SmallVector.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -12,10 +11,8 @@
 #include <vector>
 
 #include "array_view.h"
-#include "cast.h"
+#include "element_copy.h"
 #include "fine_cut.h"
-#include "rearrange.h"
-#include "strided.h"
 
 namespace tensorlift {
 
@@ -44,11 +41,8 @@ class GatherJobs {
   // Another job with the shape, strides and dtypes of the last one.
   void repeat(const void* source, void* slot) {
     const Job& last = jobs_.back();
-    const Group& group = groups_[last.group];
-    const bool is_like_it = is_multiple(source, group.from_size) == group.key.source_aligned &&
-                            is_multiple(slot, group.to_size) == group.key.slot_aligned;
-    const std::uint32_t index = is_like_it ? last.group : realigned_group(last.group, source, slot);
-    push(source, slot, last.end_bytes - begin_bytes(jobs_.size() - 1), index);
+    push(source, slot, last.end_bytes - begin_bytes(jobs_.size() - 1),
+         copies_.find_like(last.copy, source, slot));
   }
 
   [[nodiscard]] bool empty() const { return jobs_.empty(); }
@@ -93,73 +87,26 @@ class GatherJobs {
   void clear();
 
  private:
-  // What tells one group of jobs from another. The sources of a group with `is_run` are single runs
-  // of equidistant elements, of any length, and their slots are contiguous; else all jobs of the
-  // group have shape and strides in common.
-  struct Key {
-    c10::ScalarType from, to;
-    bool swapped;
-    bool source_aligned, slot_aligned;
-    bool is_run;
-    std::int64_t run_stride;  // bytes; 0 unless is_run
-
-    bool operator==(const Key&) const = default;
-  };
-  struct Group {
-    Key key;
-    // Not for a run:
-    int ndim;
-    std::size_t extents;                // into extents_: shape, strides, slot strides
-    std::size_t read_dims, write_dims;  // into dims_
-    std::uint8_t read_dim_count, write_dim_count;
-    bool reads_in_place;              // contiguous, in native byte order
-    bool writes_in_place;             // contiguous and aligned
-    std::uint8_t from_size, to_size;  // bytes an element
-    RearrangeFunction read;
-    ScatterFunction write;
-    CastFunction cast;  // nullptr: same dtype
-  };
   struct Job {
     const char* source;
     char* slot;
     std::size_t end_bytes;  // nbytes() of all jobs up to this one
-    std::uint32_t group;
+    std::uint32_t copy;     // of copies_
   };
 
-  // `size` is a power of 2.
-  static bool is_multiple(const void* address, std::size_t size) {
-    return (reinterpret_cast<std::uintptr_t>(address) & (size - 1)) == 0;
-  }
-
-  std::uint32_t realigned_group(std::uint32_t group, const void* source, const void* slot);
-  std::uint32_t group_for(const ArrayView& view, Key key, const std::int64_t* slot_strides);
-  std::uint32_t run_group(Key key, std::int64_t run_stride);
-  [[nodiscard]] std::size_t oldest_to_try() const;
-  void push(const void* source, void* slot, std::size_t job_bytes, std::uint32_t group) {
+  void push(const void* source, void* slot, std::size_t job_bytes, std::uint32_t copy) {
     jobs_.push_back(
-        {static_cast<const char*>(source), static_cast<char*>(slot), nbytes() + job_bytes, group});
+        {static_cast<const char*>(source), static_cast<char*>(slot), nbytes() + job_bytes, copy});
   }
-  bool has_extents(const Group& group, const ArrayView& view,
-                   const std::int64_t* slot_strides) const;
-  std::uint32_t new_group(const Key& key);
-  std::uint32_t new_strided_group(const Key& key, const ArrayView& view,
-                                  const std::int64_t* slot_strides);
-
   [[nodiscard]] std::size_t begin_bytes(std::size_t job) const {
     return job == 0 ? 0 : jobs_[job - 1].end_bytes;
   }
   void copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t shift) const;
   void copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts,
                   std::ptrdiff_t shift) const;
-  void copy_elements(const Job& job, std::int64_t numel, std::int64_t begin,
-                     std::int64_t end) const;
-  void copy_in_blocks(const Job& job, std::int64_t numel, std::int64_t begin,
-                      std::int64_t end) const;
 
   std::vector<Job> jobs_;  // std::vector adds faster than SmallVector: one per array
-  c10::SmallVector<Group, 2> groups_;
-  c10::SmallVector<std::int64_t, 16> extents_;
-  c10::SmallVector<Dim, 8> dims_;
+  ElementCopies copies_;
   bool streams_ = false;
   bool clears_gaps_ = false;
 };

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch.utils.data._utils import collate as torch_collate
@@ -25,9 +26,9 @@ from ._collate_leaves import (
     named,
     numbers_as_array,
     scalars_as_array,
-    stack_numbers,
+    share_numbers,
 )
-from ._shared import memory_for_batches
+from ._shared import Memory, memory_for_batches
 from ._tree import (
     Attribute,
     Path,
@@ -77,19 +78,29 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
         >>> batch["image"].shape, batch["label"]
         (torch.Size([3, 2, 2]), tensor([0, 1, 2]))
     """
-    return collate_with(samples, collate_fn_map, None)
+    return collate_with(samples, collate_fn_map, None, Destination(memory_for_batches()))
 
 
-# Makes the batch of one place, in its own way; None: as all others.
-OwnWay: TypeAlias = Callable[[Sequence[Any]], Any]
+# What is done with the arrays of one place: a function of its own makes the batch, or they are cast
+# to a dtype; None: as all others.
+Way: TypeAlias = Callable[[Sequence[Any]], Any] | torch.dtype | None
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where batches go: the device, if there is one, else memory of the host."""
+
+    memory: Memory | Literal["pinned"]
+    device: torch.device | None = None
 
 
 def collate_with(
     samples: Sequence[Any],
     fn_map: CollateFnMap | None,
-    way_for: Callable[[Path], OwnWay | None] | None,
+    way_for: Callable[[Path], Way] | None,
+    destination: Destination,
 ) -> Any:
-    """:func:`collate`, where arrays at a path for which there is a way of their own go that way."""
+    """:func:`collate` with a way for some places. What torch collates is not brought anywhere."""
     if isinstance(samples, Mapping) or not hasattr(type(samples), "__getitem__"):
         raise TypeError(
             f"samples: expected a sequence of samples, got {type(samples).__name__}. Pass a list; "
@@ -97,19 +108,23 @@ def collate_with(
         )
     if len(samples) == 0:
         raise ValueError("samples: expected at least one sample, got none.")
-    walk = _Walk(fn_map, way_for)
+    walk = _Walk(fn_map, way_for, destination)
     structure = walk.read(samples, ())
     walk.stack()
     return walk.rebuild(structure)
 
 
-def _in_own_way(way: OwnWay, batch: Sequence[Any], path: Path) -> Any:
+def _in_own_way(way: Callable[[Sequence[Any]], Any], batch: Sequence[Any], path: Path) -> Any:
     try:
         return way(batch)
     except (TypeError, ValueError, IndexError) as error:
-        text = named(error, path)
-        place = path_text(0, path)  # an option that does not fit is the place's, not a sample's
-        raise type(error)(text if text != str(error) else f"{place}: {text}") from error
+        raise _with_place(error, path) from error
+
+
+def _with_place(error: Exception, path: Path) -> Exception:
+    text = named(error, path)
+    place = path_text(0, path)  # an option that does not fit is the place's, not a sample's
+    return type(error)(text if text != str(error) else f"{place}: {text}")
 
 
 class _Column:
@@ -136,7 +151,10 @@ class _Walk:
     """Reads samples, stacks all columns at once, and builds the batch."""
 
     def __init__(
-        self, fn_map: CollateFnMap | None, way_for: Callable[[Path], OwnWay | None] | None
+        self,
+        fn_map: CollateFnMap | None,
+        way_for: Callable[[Path], Way] | None,
+        destination: Destination,
     ) -> None:
         self.way_for = way_for
         self.fn_map = torch_collate.default_collate_fn_map
@@ -144,10 +162,12 @@ class _Walk:
             self.fn_map = fn_map | {k: v for k, v in self.fn_map.items() if k not in fn_map}
         self.functions: dict[type, CollateFn | None] = {}
         self.columns: list[Any] = []
+        self.dtypes: list[torch.dtype | None] = []
         self.origins: list[tuple[CollateFn, Path]] = []
         self.results: list[Any] = []
-        self.memory = memory_for_batches()
-        self.in_worker = self.memory != "own"
+        self.memory = destination.memory
+        self.device = destination.device
+        self.is_together = self.memory != "own" or self.device is not None
 
     def read(self, batch: Sequence[Any], path: Path) -> Any:
         first = batch[0]
@@ -199,16 +219,15 @@ class _Walk:
         return self.read(list(column), path)
 
     def stack(self) -> None:
-        """In a worker: all columns, to one segment of shared memory."""
+        """All columns that are to lie together."""
         if not self.columns:
             return
-        dtypes: list[torch.dtype | None] = [None] * len(self.columns)
-        self.results = _C.stack_columns(self.columns, dtypes, self.memory, None)
+        self.results = _C.stack_columns(self.columns, self.dtypes, self.memory, self.device)
         for index, result in enumerate(self.results):
             if isinstance(result, Exception):
                 function, path = self.origins[index]
-                self.results[index] = collate_by_torch(
-                    self.columns[index], function, self.fn_map, result, path
+                self.results[index] = self._refused(
+                    self.columns[index], self.dtypes[index], function, path, result
                 )
 
     def rebuild(self, structure: Any) -> Any:
@@ -234,13 +253,16 @@ class _Walk:
     def _leaf(self, function: CollateFn, batch: Sequence[Any], path: Path) -> Any:
         if function in STACKED:
             original = ORIGINALS.get(function, function)
-            if self.way_for is not None and (way := self.way_for(path)) is not None:
+            way = None if self.way_for is None else self.way_for(path)
+            if isinstance(way, torch.dtype):
+                return self._column(batch, way, original, path)
+            if way is not None:
                 return _in_own_way(way, batch, path)
             if function in OF_TENSORS and not all_plain_tensors(batch):
                 return collate_alike(batch, original, self.fn_map, path)
             if function in OF_SCALARS and (numbers := scalars_as_array(batch)) is not None:
                 return self._numbers(numbers, path)
-            return self._column(batch, original, path)
+            return self._column(batch, None, original, path)
         if function in NUMBERS:
             numbers = numbers_as_array(batch)
             if numbers is not None:
@@ -249,19 +271,34 @@ class _Walk:
         return function(batch, collate_fn_map=self.fn_map)
 
     def _numbers(self, numbers: Any, path: Path) -> Any:
-        if not self.in_worker:
-            return stack_numbers(numbers)
-        return self._column(numbers, torch_collate.collate_numpy_array_fn, path)
+        if not self.is_together:
+            return share_numbers(numbers)
+        return self._column(numbers, None, torch_collate.collate_numpy_array_fn, path)
 
-    def _column(self, batch: Any, original: CollateFn, path: Path) -> Any:
-        if not self.in_worker:  # at once, while the arrays' headers are in the caches
-            (result,) = _C.stack_columns([batch], [None], self.memory, None)
+    def _column(
+        self, batch: Any, dtype: torch.dtype | None, original: CollateFn, path: Path
+    ) -> Any:
+        if not self.is_together:  # at once, while the arrays' headers are in the caches
+            (result,) = _C.stack_columns([batch], [dtype], self.memory, None)
             if isinstance(result, Exception):
-                return collate_by_torch(batch, original, self.fn_map, result, path)
+                return self._refused(batch, dtype, original, path, result)
             return result
         self.columns.append(batch)
+        self.dtypes.append(dtype)
         self.origins.append((original, path))
         return _Column(len(self.columns) - 1)
+
+    def _refused(
+        self,
+        batch: Any,
+        dtype: torch.dtype | None,
+        original: CollateFn,
+        path: Path,
+        refusal: Exception,
+    ) -> Any:
+        if dtype is not None:  # which torch's function does not know
+            raise _with_place(refusal, path) from refusal
+        return collate_by_torch(batch, original, self.fn_map, refusal, path)
 
     @staticmethod
     def _columns_of(batch: Sequence[Any], keys: list[Any], path: Path) -> Iterable[Any]:

@@ -31,14 +31,14 @@ def _collate_arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
 def _collate_scalars(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
     numbers = scalars_as_array(batch)
     if numbers is not None:
-        return stack_numbers(numbers)
+        return _numbers_alone(numbers)
     return _collate_alone(batch, torch_collate.collate_numpy_scalar_fn, collate_fn_map)
 
 
 def _collate_numbers(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
     numbers = numbers_as_array(batch)
     if numbers is not None:
-        return stack_numbers(numbers)
+        return _numbers_alone(numbers)
     original = (
         torch_collate.collate_float_fn
         if isinstance(batch[0], float)
@@ -109,11 +109,16 @@ _SCALARS = {
 }
 
 
-def stack_numbers(numbers: Any) -> torch.Tensor:
+def share_numbers(numbers: Any) -> torch.Tensor:
+    """A tensor over the memory of a 1-D array."""
+    return from_numpy([numbers])[0]  # torch's ends the process where it gets no memory
+
+
+def _numbers_alone(numbers: Any) -> torch.Tensor:
     """A 1-D array that nobody else has, as a tensor: shared, or where workers put their batches."""
     memory = memory_for_batches()
     if memory == "own":
-        return from_numpy([numbers])[0]  # torch's ends the process where it gets no memory
+        return share_numbers(numbers)
     (result,) = _C.stack_columns([numbers], [None], memory, None)
     if isinstance(result, Exception):
         raise result

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
+from . import _C
 from ._batch import jagged, pad, stack
-from ._collate import OwnWay, collate_with
+from ._collate import Destination, Way, collate_with
 from ._collate_leaves import CollateFnMap
 from ._shared import memory_for_batches
 from ._tree import Path
-from ._tree_convert import pin, send
+from ._tree_convert import pin, send, send_plainly
 from ._typing import Device, Number
 
 
@@ -36,9 +37,10 @@ class Collate:
             (values, offsets).
         channels_last: places of images of shape (height, width, channels) that become a batch
             (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
-        pin_memory: whether all tensors of the batch are put into page-locked memory, packed.
-        device: where all tensors of the batch are sent, packed, ready on the current stream. Not in
-            forked workers.
+        pin_memory: whether all tensors of the batch are written to page-locked memory, packed.
+        device: where all tensors of the batch are sent, ready on the current stream: packed into
+            one transfer, but for those with `pad`, `jagged` or `channels_last`, which are one each.
+            Not in forked workers.
         collate_fn_map: as for :func:`tensorlift.collate`.
 
     Raises:
@@ -82,14 +84,25 @@ class Collate:
             raise ValueError(f"{twice!r}: expected one of pad, jagged and channels_last, got two.")
         if self.pin_memory and self.device is not None:
             raise ValueError("pin_memory: expected False with device=, got True.")
+        if isinstance(self.device, str):  # an index would ask for the accelerator
+            _C.check_device_name(self.device)
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """The batch."""
+        is_sent = self.device is not None and _C.can_send_to(self.device)
+        device = None if self.device is None else torch.device(self.device)
+        memory = "pinned" if self.pin_memory else memory_for_batches()
+        destination = Destination(memory, device if is_sent else None)
         used: set[Any] = set()
-        batch = collate_with(samples, self.collate_fn_map, partial(self._way_for, used))
+        batch = collate_with(
+            samples,
+            self.collate_fn_map,
+            partial(self._way_for, used, _options_for(destination)),
+            destination,
+        )
         self._warn_once(used)
-        if self.device is not None and torch.device(self.device).type != "cpu":
-            return send(batch, torch.device(self.device), None, None)
+        if device is not None and device.type != "cpu":
+            return send(batch, device, None, None) if is_sent else send_plainly(batch, device)
         return pin(batch) if self.pin_memory else batch
 
     def _warn_once(self, used: set[Any]) -> None:
@@ -107,31 +120,37 @@ class Collate:
                 stacklevel=3,
             )
 
-    def _way_for(self, used: set[Any], path: Path) -> OwnWay | None:
-        used.update(_names_of(path))
-        dtype = self._dtype_for(path)
-        place = _find(path, self.pad)
+    def _way_for(self, used: set[Any], options: Mapping[str, Any], path: Path) -> Way:
+        names = _names_of(path)
+        used.update(names)
+        dtype = self._dtype_for(names)
+        place = _find(names, self.pad)
         if place is not None:
             value = self.pad[place] if isinstance(self.pad, Mapping) else 0
-            return _way(pad, dtype, value=value)
-        if _find(path, self.jagged) is not None:
-            return _way(jagged, dtype)
-        if _find(path, self.channels_last) is not None:
-            return _way(stack, dtype, channel_dim=-1, memory_format=torch.channels_last)
-        return None if dtype is None else _way(stack, dtype)
+            return partial(pad, value=value, dtype=dtype, **options)
+        if _find(names, self.jagged) is not None:
+            return partial(jagged, dtype=dtype, **options)
+        if _find(names, self.channels_last) is not None:
+            memory_format = torch.channels_last
+            return partial(
+                stack, channel_dim=-1, memory_format=memory_format, dtype=dtype, **options
+            )
+        return dtype
 
-    def _dtype_for(self, path: Path) -> torch.dtype | None:
+    def _dtype_for(self, names: list[Any]) -> torch.dtype | None:
         if not isinstance(self.dtype, Mapping):
             return self.dtype
-        place = _find(path, self.dtype)
+        place = _find(names, self.dtype)
         return None if place is None else self.dtype[place]
 
 
-def _way(join: Callable[..., Any], dtype: torch.dtype | None, **options: Any) -> OwnWay:
-    # No value of pin_memory that a user has, but the native call knows it: memory that another
-    # process can read.
-    where = "segment" if memory_for_batches() == "segment" else False
-    return partial(join, dtype=dtype, pin_memory=where, **options)
+def _options_for(destination: Destination) -> dict[str, Any]:
+    """Those of stack, pad and jagged for results that lie there."""
+    if destination.device is not None:
+        return {"device": destination.device}
+    if destination.memory == "segment":  # no value that a user has, but the native call knows it
+        return {"pin_memory": destination.memory}
+    return {"pin_memory": destination.memory == "pinned"}
 
 
 def _names_of(path: Path) -> list[Any]:
@@ -140,6 +159,6 @@ def _names_of(path: Path) -> list[Any]:
     return [steps, steps[-1]] if steps else [steps]
 
 
-def _find(path: Path, places: Collection[Any]) -> Any:
-    """The name under which a path stands among places; None if it does not."""
-    return next((name for name in _names_of(path) if name in places), None)
+def _find(names: list[Any], places: Collection[Any]) -> Any:
+    """The name that stands among places; None if none does."""
+    return next((name for name in names if name in places), None)

@@ -11,7 +11,7 @@ import torch
 
 from . import _C
 from ._tree import map_leaves
-from ._tree_convert import convert, is_tensor_like, send
+from ._tree_convert import convert, is_tensor_like, send, send_plainly
 from ._typing import Device
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class DevicePrefetcher(Generic[T]):
         if self.device.type == "cpu":
             return (convert(batch, readonly="copy") for batch in self.loader)
         if not self._is_packed:
-            return (_to_plain(batch, self.device) for batch in self.loader)
+            return (send_plainly(batch, self.device) for batch in self.loader)
         return self._prefetch()
 
     def _prefetch(self) -> Iterator[T]:
@@ -199,10 +199,3 @@ def _empty(batches: queue.Queue[_Sent]) -> None:
 def _plain(device: Device) -> torch.device:
     parsed = torch.device(device)
     return parsed if parsed.type == "cpu" else torch.empty(0, device=parsed).device
-
-
-def _to_plain(batch: Any, device: torch.device) -> Any:
-    def move(leaf: Any) -> Any:
-        return leaf.to(device) if is_tensor_like(leaf) else leaf
-
-    return map_leaves(move, convert(batch, readonly="copy"))

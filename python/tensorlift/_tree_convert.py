@@ -94,7 +94,7 @@ def is_tensor_like(leaf: Any) -> bool:
 def pin(tree: Any) -> Any:
     """The tree with all of its arrays and tensors of the host in pinned memory, packed."""
     return _replace_leaves(
-        tree, _is_packable, lambda leaves: _C.send_tensors(leaves, None, None, None)
+        tree, _is_to_be_pinned, lambda leaves: _C.send_tensors(leaves, None, None, None)
     )
 
 
@@ -111,6 +111,12 @@ def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: 
             return leaf.to(device, non_blocking=True)
 
     return map_leaves(move, tree)
+
+
+def send_plainly(tree: Any, device: torch.device) -> Any:
+    """The tree on a device that has not what a transfer of ours needs."""
+    converted = convert(tree, readonly="copy")
+    return map_leaves(lambda leaf: leaf.to(device) if is_tensor_like(leaf) else leaf, converted)
 
 
 class _Taken:
@@ -215,3 +221,7 @@ def _is_packable(leaf: Any) -> bool:
     if leaf.is_nested or leaf.is_quantized:
         return False
     return leaf.nbytes < _LARGE or not leaf.is_pinned()
+
+
+def _is_to_be_pinned(leaf: Any) -> bool:
+    return _is_packable(leaf) and not (isinstance(leaf, torch.Tensor) and leaf.is_pinned())

@@ -200,20 +200,6 @@ def test_bad_device():
         tensorlift.DevicePrefetcher([], f"{NAME}:99")
 
 
-def test_collate_with_options_to_the_device(fake):
-    samples = [{"x": np.full(3, i), "tokens": np.arange(i), "i": i, "s": "a"} for i in range(4)]
-    fake.reset_stats()
-    batch = tensorlift.Collate(device=NAME, pad=["tokens"])(samples)
-    assert fake.stats()["h2d"] == 1
-    assert batch["x"].device == batch["tokens"].sizes.device == DEVICE
-    assert batch["x"].cpu().tolist() == [[i] * 3 for i in range(4)]
-    assert batch["tokens"].sizes.cpu().flatten().tolist() == [0, 1, 2, 3]
-    assert batch["s"] == ["a"] * 4
-    batch = tensorlift.Collate(pin_memory=True)([{"x": np.ones(3), "i": 1}] * 2)
-    assert batch["x"].is_pinned()
-    assert batch["i"].is_pinned()
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads; torch's own, of pin
 def test_batches_of_workers_through_the_pin_memory_thread():
     rows = [{"x": np.full(100, i, np.float32), "i": i, "s": str(i)} for i in range(8)]

@@ -18,8 +18,8 @@ MISSING_TOOL = 77  # exit status: this machine cannot, which is no finding
 
 # What of csrc each program stands on. torch_team.cpp is replaced: see no_torch_team.cpp.
 _GATHER = (
-    *("cast", "gather", "half", "layout", "padding", "rearrange", "stream", "strided"),
-    *("wire", "workers"),
+    *("cast", "element_copy", "gather", "half", "layout", "padding", "rearrange", "stream"),
+    *("strided", "wire", "workers"),
 )
 _PLAN = ("layout", "plan", "strided")
 _RING = ("faults", "staging")

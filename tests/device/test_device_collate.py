@@ -1,0 +1,131 @@
+"""Collate to a device and to pinned memory: one gather, one packed transfer."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import tensorlift
+from device_fixtures import NAME
+
+DEVICE = torch.device(NAME, 0)
+SMALL = {"x": (3,), "y": (2, 5), "empty": (0, 2), "scalar": ()}
+
+
+def samples(count=4):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            **{key: rng.normal(size=shape) for key, shape in SMALL.items()},
+            "flag": np.bool_(i % 2),
+            "i": i,
+            "f": i / 2,
+            "tensor": torch.full((2,), i),
+            "tokens": np.arange(i),
+            "image": rng.integers(0, 255, (5, 4, 3), np.uint8),
+            "text": "a" * i,
+        }
+        for i in range(count)
+    ]
+
+
+def leaves(batch):
+    return {
+        key: list(value) if isinstance(value, (tensorlift.Padded, tensorlift.Jagged)) else [value]
+        for key, value in batch.items()
+        if key != "text"
+    }
+
+
+@pytest.mark.parametrize("where", [{"device": NAME}, {"device": DEVICE}, {"pin_memory": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pad": {"tokens": 7}},
+        {"jagged": ["tokens"], "channels_last": ["image"]},
+        {"pad": ["tokens"], "dtype": torch.float32},
+        {"pad": ["tokens"], "dtype": {"y": torch.float16, "image": torch.float32}},
+    ],
+)
+def test_the_same_as_on_the_host(where, options):
+    expected = tensorlift.Collate(**options)(samples())
+    batch = tensorlift.Collate(**options, **where)(samples())
+    assert batch["text"] == expected["text"]
+    assert list(batch) == list(expected)
+    for key, tensors in leaves(expected).items():
+        for tensor, other in zip(tensors, leaves(batch)[key], strict=True):
+            assert (other.device == DEVICE) if "device" in where else other.is_pinned()
+            assert other.dtype == tensor.dtype, key
+            assert other.stride() == tensor.stride(), key
+            assert torch.equal(other.cpu(), tensor), key
+
+
+def test_small_columns_are_one_copy_into_one_storage(fake):
+    fake.reset_stats()
+    batch = tensorlift.Collate(device=NAME)([{**s, "tokens": 1} for s in samples()])
+    del batch["text"], batch["empty"]
+    assert fake.stats()["h2d"] == 1
+    assert len({tensor.untyped_storage().data_ptr() for tensor in batch.values()}) == 1
+    addresses = sorted(tensor.data_ptr() for tensor in batch.values())
+    assert all(address % 64 == 0 for address in addresses)
+
+
+def test_nothing_older_is_left_between_columns():
+    dirt = tensorlift.from_numpy([np.full(1 << 12, 255, np.uint8)], device=NAME)
+    del dirt
+    batch = tensorlift.Collate(device=NAME)([{"a": np.zeros(3, np.uint8), "b": 0}])
+    memory = torch.empty(0, dtype=torch.uint8, device=NAME).set_(batch["a"].untyped_storage())
+    assert memory.cpu().tolist() == [0] * 128
+
+
+def test_large_columns_have_memory_of_their_own():
+    rows = [{"a": np.full(1 << 18, i, np.float32), "b": i, "c": np.ones(2)} for i in range(2)]
+    for options in ({"device": NAME}, {"pin_memory": True}):
+        batch = tensorlift.Collate(**options)(rows)
+        storages = [batch[key].untyped_storage() for key in "abc"]
+        assert storages[0].nbytes() == batch["a"].nbytes
+        assert storages[1].data_ptr() == storages[2].data_ptr()
+        assert batch["a"].cpu()[:, 5].tolist() == [0, 1]
+
+
+def test_elements_are_cast_on_the_device_where_that_sends_less(fake):
+    rows = [np.full(1 << 16, i, np.uint8) for i in range(4)]
+    fake.reset_stats()
+    batch = tensorlift.Collate(device=NAME, dtype=torch.float32)(rows)
+    assert fake.stats()["h2d_bytes"] == 4 << 16
+    assert batch.dtype == torch.float32
+    assert batch.cpu()[:, 9].tolist() == [0, 1, 2, 3]
+
+
+def test_many_buffers():
+    """What is packed is cut anywhere, also within a column and in the gap behind it."""
+    tensorlift.staging(chunk_bytes=4096, buffers=2)
+    rows = [{str(k): np.full(k * 37 % 211, i + k, np.int16) for k in range(60)} for i in range(9)]
+    expected = tensorlift.collate(rows)
+    batch = tensorlift.Collate(device=NAME)(rows)
+    assert all(torch.equal(batch[key].cpu(), expected[key]) for key in expected)
+
+
+def test_what_torch_collates_arrives_too():
+    """Tensors that need a gradient, and of types of the user's own, take torch's way."""
+
+    @dataclasses.dataclass
+    class Sample:
+        x: object
+        grad: object
+
+    rows = [Sample(np.ones(2), torch.ones(2, requires_grad=True)) for _ in range(3)]
+    batch = tensorlift.Collate(device=NAME)(rows)
+    assert batch.x.device == batch.grad.device == DEVICE
+    assert batch.grad.requires_grad
+    batch = tensorlift.Collate(pin_memory=True)([np.ones(2), np.zeros(2)])
+    assert batch.is_pinned()
+
+
+def test_an_error_names_the_place():
+    rows = [{"x": np.ones(2), "y": 1}, {"x": np.ones(3), "y": 2}]
+    for options in ({}, {"dtype": torch.float32}):
+        place = r'samples\[1\]\["x"\]: expected shape'
+        with pytest.raises((RuntimeError, ValueError), match=place):
+            tensorlift.Collate(device=NAME, **options)(rows)
