@@ -1,13 +1,19 @@
 """Collate to a device and to pinned memory: one gather, one packed transfer."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import tensorlift
+from conftest import same_bits
 from device_fixtures import NAME
+from strategies import TARGETS
+from test_batch_parity import lists
 
 DEVICE = torch.device(NAME, 0)
 SMALL = {"x": (3,), "y": (2, 5), "empty": (0, 2), "scalar": ()}
@@ -129,3 +135,34 @@ def test_an_error_names_the_place():
         place = r'samples\[1\]\["x"\]: expected shape'
         with pytest.raises((RuntimeError, ValueError), match=place):
             tensorlift.Collate(device=NAME, **options)(rows)
+
+
+@pytest.mark.parametrize("where", [{"device": NAME}, {"pin_memory": True}])
+def test_whatever_hypothesis_makes_up(where):
+    tensorlift.staging(chunk_bytes=4096, buffers=2)
+    dtypes = st.none() | st.sampled_from(TARGETS)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(columns=st.lists(st.tuples(lists(), dtypes), min_size=2, max_size=6))
+    def check(columns):
+        count = min(len(arrays) for arrays, _ in columns)
+        rows = [{k: arrays[i] for k, (arrays, _) in enumerate(columns)} for i in range(count)]
+        options = {"dtype": {k: dtype for k, (_, dtype) in enumerate(columns) if dtype}}
+        expected, batch = outcome(rows, options), outcome(rows, options | where)
+        if isinstance(expected, str):
+            assert isinstance(batch, str)  # of another column, if several are refused
+            return
+        assert not isinstance(batch, str), batch
+        for key, tensor in expected.items():
+            assert same_bits(batch[key].cpu(), tensor)
+
+    check()
+
+
+def outcome(rows, options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return tensorlift.Collate(**options)(rows)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            return f"{type(error).__name__}: {error}"
