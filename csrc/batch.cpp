@@ -8,6 +8,7 @@
 #include "batch_jobs.h"
 #include "batch_on_device.h"
 #include "conduct.h"
+#include "date_units.h"
 #include "errors.h"
 #include "gather.h"
 #include "output.h"
@@ -179,6 +180,7 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
   check_options(options);
   SourceReader reader(arrays, read_options(options));
   reader.read_all();
+  check_date_units(reader.items(), reader.sources());
   const Decision decision(reader.sources(), options);
   if (!options.device) return on_host(decision, options);
   if (options.device->is_plain) return on_plain_device(decision, options);

@@ -15,6 +15,7 @@
 #include "batch_on_device.h"
 #include "build.h"
 #include "conduct.h"
+#include "date_units.h"
 #include "errors.h"
 #include "gil.h"
 #include "layout.h"
@@ -35,6 +36,7 @@ struct Column {
   Column(py::handle items, Operation operation, std::optional<c10::ScalarType> wanted)
       : reader(items, ReadOptions{wanted, std::nullopt}) {
     reader.read_all();
+    check_date_units(reader.items(), reader.sources());
     LayoutOptions options;
     options.operation = operation;
     layout = plan_layout(reader.sources(), options);

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "date_units.h"
 #include "errors.h"
 #include "explain.h"
 #include "inspect.h"
@@ -106,6 +107,7 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
   py::object shape = py::none();
   if (error.empty()) {
     try {
+      check_date_units(reader.items(), reader.sources());
       const Layout layout = plan_layout(reader.sources(), options.layout);
       dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
       static_cast<void>(checked_nbytes(layout.shape, *dtype));

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -261,6 +262,24 @@ def test_datetimes_are_counts_only_when_asked(tl):
     with pytest.raises(TypeError, match=r"^arrays\[0\]: "):
         tl.stack([days])
     assert tl.stack([days], dtype=torch.int64).tolist() == [[2]]
+
+
+@pytest.mark.parametrize("operation", ["stack", "cat", "pad", "jagged"])
+def test_datetimes_of_several_units_are_refused(tl, operation):
+    """Counts of days beside counts of seconds would be wrong numbers."""
+    join = partial(getattr(tl, operation), dtype=torch.int64)
+    days = np.array(["1970-01-03"], "M8[D]")
+    join([days, days.astype(">M8[D]"), torch.ones(1)])  # the byte order is no unit
+    join([days[0], np.datetime64("1971-01-01")]) if operation in ("stack", "pad") else None
+    for other in ("M8[s]", "M8[2D]", "m8[D]"):
+        different = np.zeros(1, "i8").view(other)
+        with pytest.raises(TypeError, match=r"^arrays\[2\]: expected datetime64\[D\]"):
+            join([days, days, different])
+    error = tensorlift.explain([days, different], operation=operation, dtype=torch.int64).error
+    assert error == (
+        "arrays[1]: expected datetime64[D] like arrays[0], got timedelta64[D]: their counts mean "
+        'different things. Use array.astype("datetime64[D]").'
+    )
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 5])

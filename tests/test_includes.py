@@ -13,6 +13,7 @@ SEAM = {
     "batch_options",
     "columns",
     "conduct",
+    "date_units",
     "explain_batch",
     "bindings",
     "device_options",

@@ -277,10 +277,24 @@ def _read(
 ) -> list[torch.Tensor]:
     check_dtype(dtype)
     check_threads(threads)
-    return [
+    items = as_list(arrays)
+    tensors = [
         channels_first(index, read_item(index, item, dtype), channel_dim, pass_over=pass_over)
-        for index, item in enumerate(as_list(arrays))
+        for index, item in enumerate(items)
     ]
+    _check_date_units(items)
+    return tensors
+
+
+def _check_date_units(items: list[Any]) -> None:
+    dates = [
+        (index, item.dtype.newbyteorder("="))
+        for index, item in enumerate(items)
+        if not isinstance(item, torch.Tensor) and item.dtype.kind in "mM"
+    ]
+    for index, dtype in dates:
+        if dtype != dates[0][1]:
+            raise TypeError(f"arrays[{index}]: expected {dates[0][1]}, got {dtype}.")
 
 
 def _first(tensors: list[torch.Tensor]) -> torch.Tensor:
