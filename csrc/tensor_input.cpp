@@ -26,7 +26,7 @@ void check(std::size_t index, const char* type_name, const at::Tensor& tensor) {
   if (needs_gradient(tensor)) {
     throw ValueError(name +
                      "a tensor that needs no gradient, got one that requires grad. Use "
-                     "tensor.detach(), or torch's own function.");
+                     "tensor.detach(); torch's own functions keep the gradient.");
   }
   if (!is_castable(tensor.scalar_type())) {
     throw TypeError(name + "a tensor of plain numbers, got dtype " +

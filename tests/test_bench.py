@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_different_results_end_the_command_with_a_sentence(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "tensorlift: a case: theirs gives another result than ours; not timed\n"
     )
+
+
+@pytest.mark.parametrize(("load", "is_said"), [(0.0, False), (1000.0, True)])
+def test_a_busy_machine_is_said(load, is_said, monkeypatch, capsys):
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    suite = harness.Suite("convert", "Is it so?", lambda settings: [])
+    monkeypatch.setattr(command, "SUITES", {"convert": suite})
+    assert main(["bench", "--suite", "convert", "--quick"]) == 0
+    assert ("This machine is busy: load 1000.0 on" in capsys.readouterr().out) == is_said
 
 
 def test_optional_peers_that_do_not_run_are_named():

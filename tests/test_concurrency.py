@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -55,26 +56,32 @@ def test_threads_convert_the_same_list():
     assert [sys.getrefcount(a) for a in arrays] == before
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_the_list_is_emptied_meanwhile(threads):
-    """References of our own: whatever happens to the list, its arrays stay until copied."""
+def each_emptied_meanwhile(convert, kept):
+    """Results of convert(arrays), while another thread takes all but so many out of the list."""
     for _ in range(5):
         arrays = [np.full(BIG // 8, i, np.int64) for i in range(24)]
         started = threading.Event()
         results = []
 
-        def convert(arrays=arrays, started=started, results=results):
+        def begin(arrays=arrays, started=started, results=results):
             started.set()
-            results.append(tensorlift.from_numpy(arrays, dtype=torch.float32, threads=threads))
+            results.append(convert(arrays))
 
         def empty(arrays=arrays, started=started):
             started.wait()
-            arrays.clear()
+            arrays[kept:] = []
             gc.collect()
             [np.full(BIG // 8, -1, np.int64) for _ in range(24)]
 
-        in_threads(convert, empty)
-        (tensors,) = results
+        in_threads(begin, empty)
+        yield from results
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_list_is_emptied_meanwhile(threads):
+    """References of our own: whatever happens to the list, its arrays stay until copied."""
+    convert = partial(tensorlift.from_numpy, dtype=torch.float32, threads=threads)
+    for tensors in each_emptied_meanwhile(convert, 0):
         assert len(tensors) in (0, 24)
         assert all((t == i).all() for i, t in enumerate(tensors))
 
@@ -249,23 +256,8 @@ def test_threads_batch_the_same_list():
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_list_of_a_batch_is_emptied_meanwhile(threads):
-    for _ in range(5):
-        arrays = [np.full(BIG // 8, i, np.int64) for i in range(24)]
-        started = threading.Event()
-        results = []
-
-        def batch(arrays=arrays, started=started, results=results):
-            started.set()
-            results.append(tensorlift.jagged(arrays, dtype=torch.float32, threads=threads))
-
-        def empty(arrays=arrays, started=started):
-            started.wait()
-            arrays[1:] = []
-            gc.collect()
-            [np.full(BIG // 8, -1, np.int64) for _ in range(24)]
-
-        in_threads(batch, empty)
-        (jagged,) = results
+    convert = partial(tensorlift.jagged, dtype=torch.float32, threads=threads)
+    for jagged in each_emptied_meanwhile(convert, 1):
         assert len(jagged.offsets) in (2, 25)
         assert all((view == i).all() for i, view in enumerate(jagged.unbind()))
 

@@ -28,6 +28,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def busy_cores() -> float:
+    """How many all programs kept busy in the last minute; 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def available_memory() -> int | None:
     """Bytes that can be allocated without swapping; None where the system does not say."""
     meminfo = Path("/proc/meminfo")

@@ -22,6 +22,7 @@ from .terminal import print_table, progress
 SUITES: Mapping[str, Suite] = {
     module.SUITE.name: module.SUITE for module in (convert, cast, batch, loader, transfer)
 }
+_QUIET = 0.25  # of the cores: more work by others shows in the times
 _FORMATS = (".png", ".svg", ".pdf")
 
 
@@ -170,6 +171,10 @@ def run(options: argparse.Namespace) -> None:
 
     machine = _machine.describe(tensorlift.__version__)
     print_table(("machine", ""), list(machine.items()))
+    if (busy := _machine.busy_cores()) > _QUIET * _machine.cores():
+        print(
+            f"This machine is busy: load {busy:.1f} on {_machine.cores()} cores. Times will vary."
+        )
     print()
     results = [result for suite in suites for result in _run(suite, settings)]
     if options.only and not results:

@@ -84,21 +84,19 @@ def _native(arrays: Sequence[Array]) -> list[Array]:
     return [a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")) for a in arrays]
 
 
+def _point(workload: Workload, count: int, name: str, ways: Ways, swapped: Ways) -> Case:
+    """One for the plot over the number of arrays; `swapped`: peers for foreign byte orders."""
+    ours, peers = _ours_first(ways, None if workload.dtype.isnative else swapped)
+    return Case(name, count, ours, peers, plot="arrays", array_bytes=workload.array_bytes)
+
+
 def _to_list(workload: Workload, count: int) -> Case:
     arrays = workload.make(count)
     ways = convert.to_list(arrays)
-    if count < workload.arrays:  # a point of the plot
+    if count < workload.arrays:  # for the plot alone
         ways = dict(list(ways.items())[:2])
     swapped: Ways = {"[from_numpy(a.astype(native))]": lambda: shared(_native(arrays))}
-    ours, peers = _ours_first(ways, None if workload.dtype.isnative else swapped)
-    return Case(
-        workload.name(count),
-        count,
-        ours,
-        peers,
-        plot="arrays",
-        array_bytes=workload.array_bytes,
-    )
+    return _point(workload, count, workload.name(count), ways, swapped)
 
 
 def _mirrored(workload: Workload) -> Case:
@@ -114,15 +112,8 @@ def _stacked(workload: Workload, count: int) -> Case:
             torch.stack(shared(_native(arrays)))
         ]
     }
-    ours, peers = _ours_first(batch.stacking(arrays), None if workload.dtype.isnative else swapped)
-    return Case(
-        f"stack {workload.name(count)}",
-        count,
-        ours,
-        peers,
-        plot="arrays",
-        array_bytes=workload.array_bytes,
-    )
+    name = f"stack {workload.name(count)}"
+    return _point(workload, count, name, batch.stacking(arrays), swapped)
 
 
 def _stacked_into(workload: Workload) -> Case:
