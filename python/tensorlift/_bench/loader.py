@@ -26,7 +26,8 @@ def tensors_of(tree: Any) -> list[torch.Tensor]:
     return [tensor for child in children for tensor in tensors_of(child)]
 
 
-def _images_with_labels(count: int) -> list[Any]:
+def images_with_labels(count: int) -> list[Any]:
+    """Images, their labels and boxes, numbers and text."""
     rng = np.random.default_rng(0)
     return [
         {
@@ -40,7 +41,8 @@ def _images_with_labels(count: int) -> list[Any]:
     ]
 
 
-def _small_fields(count: int) -> list[Any]:
+def small_fields(count: int) -> list[Any]:
+    """Samples of 20 small arrays."""
     rng = np.random.default_rng(0)
     return [{f"f{k}": rng.random(16, np.float32) for k in range(20)} for _ in range(count)]
 
@@ -133,12 +135,12 @@ def _converted() -> Case:
 
 def _cases(settings: Settings) -> list[Callable[[], Case]]:
     count = 512 if settings.quick else 5120
-    images, fields = Samples(_images_with_labels(count)), Samples(_small_fields(count))
-    slow = Samples(_images_with_labels(512), work=_sort_numbers)
+    images, fields = Samples(images_with_labels(count)), Samples(small_fields(count))
+    slow = Samples(images_with_labels(512), work=_sort_numbers)
     image, field = "image, label, boxes, int, str", "20 float32(16)"
     return [
-        partial(_collated, f"dict of {image}", _images_with_labels, 256, 4),
-        partial(_collated, f"dict of {field}", _small_fields, 256, 20),
+        partial(_collated, f"dict of {image}", images_with_labels, 256, 4),
+        partial(_collated, f"dict of {field}", small_fields, 256, 20),
         partial(_collated, "float32(64)", lambda n: list(floats(n, 64)), 1024, 30),
         partial(_collated, "uint8(224,224,3)", lambda n: list(photos(n)), 64, 1.3),
         partial(loading, image, images, 0, 2.5),

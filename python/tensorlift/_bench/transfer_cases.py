@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import default_collate
 from torch.utils.dlpack import from_dlpack
 
-from .. import empty_pinned, from_numpy, pad, stack
+from .. import Collate, empty_pinned, from_numpy, pad, stack
 from .._machine import cores
+from . import loader
 from .harness import Array, Case, Way, Ways, floats, photos, shared
 
 _LIMIT = "one copy_ of pinned memory"
@@ -241,6 +243,23 @@ def _image_batch_chw(device: torch.device) -> Case:
     return _case("the same to CHW", 64, ways)
 
 
+def _samples(name: str, samples: list[Any], device: torch.device) -> Case:
+    ours = Collate(device=device)
+
+    def by_torch(pins: bool) -> list[torch.Tensor]:
+        tensors = loader.tensors_of(default_collate(samples))
+        if pins:
+            tensors = [tensor.pin_memory() for tensor in tensors]
+        return [tensor.to(device, non_blocking=pins) for tensor in tensors]
+
+    ways: Ways = {
+        "Collate(device=)": lambda: loader.tensors_of(ours(samples)),
+        "default_collate, .to(device) each": lambda: by_torch(False),
+        "default_collate, .pin_memory().to() each": lambda: by_torch(True),
+    }
+    return _case(f"collate {len(samples)} {name}", len(samples), ways)
+
+
 def all_cases(device: torch.device, count: int) -> list[Callable[[], Case]]:
     """The cases, to be made one at a time; `count` large arrays."""
     return [
@@ -255,4 +274,6 @@ def all_cases(device: torch.device, count: int) -> list[Callable[[], Case]]:
         partial(_few, 8, 256, device),
         partial(_few_stacked, device),
         partial(_few_padded, device),
+        partial(_samples, "dicts of 20 fields", loader.small_fields(256), device),
+        partial(_samples, "dicts of images and labels", loader.images_with_labels(256), device),
     ]
