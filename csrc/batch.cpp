@@ -12,8 +12,6 @@
 #include "errors.h"
 #include "gather.h"
 #include "output.h"
-#include "padding.h"
-#include "promote.h"
 #include "source_reader.h"
 #include "stream.h"
 
@@ -38,13 +36,14 @@ void check_options(const BatchOptions& options) {
 }
 
 // Writes the whole batch, to memory that was used before or not. GIL not needed.
-void gather(const Sources& sources, const Layout& layout, const Padding& padding,
-            const Destination& target, bool is_warm, std::optional<int> threads) {
+void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
+            std::optional<int> threads) {
   if (target.numel == 0) return;
   GatherJobs jobs;
-  jobs.reserve(std::min(sources.size(), kJobsAtOnce));
+  jobs.reserve(std::min(plan.sources.size(), kJobsAtOnce));
   if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
-  BatchJobs batch(sources, layout, padding, target.dtype, target.data, target.strides, jobs);
+  BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
+                  target.strides, jobs);
   batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
 }
 
@@ -63,106 +62,62 @@ void gather_tensor(const Destination& from, const Destination& to, std::optional
   jobs.run(threads);
 }
 
-// Numbers for the host, which are written here: never pinned.
-at::Tensor make_int64(c10::IntArrayRef shape, OutputMemory memory) {
-  if (memory == OutputMemory::kPinned) memory = OutputMemory::kPageable;
-  return make_output(shape, c10::kLong, c10::MemoryFormat::Contiguous, memory);
+// In the host's memory, never pinned: written here.
+at::Tensor extents_of(const BatchPlan& plan) {
+  const std::optional<Shape> shape = plan.extents_shape();
+  if (!shape) return {};
+  at::Tensor extents =
+      make_output(*shape, c10::kLong, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
+  plan.write_extents(static_cast<std::int64_t*>(extents.mutable_data_ptr()));
+  return extents;
 }
 
-// [arrays, ndim]: the shape of every array.
-at::Tensor sizes_of(const Sources& sources, OutputMemory memory) {
-  const auto ndim = static_cast<std::int64_t>(sources.forms()[0].ndim);
-  at::Tensor sizes = make_int64({static_cast<std::int64_t>(sources.size()), ndim}, memory);
-  auto* next = static_cast<std::int64_t*>(sizes.mutable_data_ptr());
-  sources.for_each([&](const ArrayView& view, std::int64_t) {
-    next = std::copy(view.shape, view.shape + view.ndim, next);
-  });
-  return sizes;
+void warn_if_discarding(const BatchPlan& plan) {
+  if (any_discards_imaginary(plan.sources, plan.dtype)) warn_discarded_imaginary();
 }
 
-// [arrays + 1]: where each array begins along the first dimension, and the end.
-at::Tensor offsets_of(const Sources& sources, OutputMemory memory) {
-  at::Tensor offsets = make_int64({static_cast<std::int64_t>(sources.size()) + 1}, memory);
-  auto* next = static_cast<std::int64_t*>(offsets.mutable_data_ptr());
-  std::int64_t offset = 0;
-  *next++ = offset;
-  sources.for_each([&](const ArrayView& view, std::int64_t) { *next++ = offset += view.shape[0]; });
-  return offsets;
-}
-
-at::Tensor extents_of(const Sources& sources, const BatchOptions& options) {
-  const Operation operation = options.layout.operation;
-  if (operation == Operation::kPad) return sizes_of(sources, options.memory);
-  if (operation == Operation::kJagged) return offsets_of(sources, options.memory);
-  return {};
-}
-
-void warn_if_discarding(const Sources& sources, c10::ScalarType dtype) {
-  if (any_discards_imaginary(sources, dtype)) warn_discarded_imaginary();
-}
-
-// What is read and decided before anything is written.
-struct Decision {
-  Decision(const Sources& all, const BatchOptions& options)
-      : sources(all),
-        layout(plan_layout(sources, options.layout)),
-        dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
-        padding(options.padding, dtype) {}
-
-  const Sources& sources;
-  const Layout layout;
-  const c10::ScalarType dtype;
-  const Padding padding;
-};
-
-Batch on_host(const Decision& decision, const BatchOptions& options) {
-  const Sources& sources = decision.sources;
-  const Layout& layout = decision.layout;
-  const c10::ScalarType dtype = decision.dtype;
+Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
+  const Shape& shape = plan.layout.shape;
   at::Tensor fresh;
   if (options.out) {
-    check_out(*options.out, layout.shape, dtype);
+    check_out(*options.out, shape, plan.dtype);
   } else {
     std::optional<GilRelease> release;
     if (options.memory != OutputMemory::kPageable) release.emplace();  // it can take long
-    fresh = make_output(layout.shape, dtype, options.memory_format, options.memory);
+    fresh = make_output(shape, plan.dtype, plan.memory_format, options.memory);
   }
-  at::Tensor extents = extents_of(sources, options);
-  warn_if_discarding(sources, dtype);  // runs Python code, which may raise, or change out
+  at::Tensor extents = extents_of(plan);
+  warn_if_discarding(plan);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
   if (options.out) {
-    check_out(*options.out, layout.shape, dtype);
+    check_out(*options.out, shape, plan.dtype);
     out = destination_of(*options.out);
   }
-  const bool is_in_the_way = out && may_overlap(*out, sources);
+  const bool is_in_the_way = out && may_overlap(*out, plan.sources);
   if (is_in_the_way) {
-    fresh =
-        make_output(layout.shape, dtype, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
+    fresh = make_output(shape, plan.dtype, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
   }
   // From here on nothing is refused any more.
   const Destination written = fresh.defined() ? destination_of(fresh) : *out;
   without_gil(written.nbytes(), [&] {
-    gather(sources, layout, decision.padding, written, /*is_warm=*/!fresh.defined(),
-           options.threads);
+    gather(plan, written, /*is_warm=*/!fresh.defined(), options.threads);
     if (is_in_the_way) gather_tensor(written, *out, options.threads);
   });
   if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
   return {out ? *options.out : fresh, std::move(extents)};
 }
 
-Batch on_device(const Decision& decision, const BatchOptions& options) {
+Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
   const TransferOptions& device = options.device->transfer;
-  const at::Tensor extents = extents_of(decision.sources, options);
-  warn_if_discarding(decision.sources, decision.dtype);
+  const at::Tensor extents = extents_of(plan);
+  warn_if_discarding(plan);
   const GilRelease release;
-  std::vector<SentBatch> sent = send_batches({{decision.sources, decision.layout, decision.padding,
-                                               decision.dtype, options.memory_format, extents}},
-                                             device, options.threads);
+  std::vector<SentBatch> sent = send_batches({{plan, extents}}, device, options.threads);
   return {std::move(sent[0].values), std::move(sent[0].extents)};
 }
 
-Batch on_plain_device(const Decision& decision, const BatchOptions& options) {
-  Batch batch = on_host(decision, options);
+Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
+  Batch batch = on_host(plan, options);
   batch.values = to_plain_device(batch.values, *options.device);
   if (batch.extents.defined()) batch.extents = to_plain_device(batch.extents, *options.device);
   return batch;
@@ -181,10 +136,10 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
   SourceReader reader(arrays, read_options(options));
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
-  const Decision decision(reader.sources(), options);
-  if (!options.device) return on_host(decision, options);
-  if (options.device->is_plain) return on_plain_device(decision, options);
-  return on_device(decision, options);
+  const BatchPlan plan(reader.sources(), options);
+  if (!options.device) return on_host(plan, options);
+  if (options.device->is_plain) return on_plain_device(plan, options);
+  return on_device(plan, options);
 }
 
 }  // namespace tensorlift

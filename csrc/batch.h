@@ -3,34 +3,28 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/MemoryFormat.h>
-#include <c10/core/Scalar.h>
 
 #include <optional>
 
+#include "batch_plan.h"
 #include "device_options.h"
-#include "layout.h"
 #include "output.h"
 #include "python_api.h"
 #include "source_reader.h"
 
 namespace tensorlift {
 
-struct BatchOptions {
-  LayoutOptions layout;
-  std::optional<c10::ScalarType> dtype;
+struct BatchOptions : JoinOptions {
   std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
-  c10::MemoryFormat memory_format = c10::MemoryFormat::Contiguous;
   std::optional<at::Tensor> out;
   OutputMemory memory = OutputMemory::kPageable;
   std::optional<DeviceOptions> device;  // none: in the host's memory
-  c10::Scalar padding = 0;
   std::optional<int> threads;
 };
 
 struct Batch {
   at::Tensor values;   // `out` where that was given
-  at::Tensor extents;  // int64; kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1]; or none
+  at::Tensor extents;  // int64; see BatchPlan::extents_shape(); undefined where there are none
 };
 
 [[nodiscard]] ReadOptions read_options(const BatchOptions& options);

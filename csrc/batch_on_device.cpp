@@ -6,7 +6,6 @@
 
 #include "batch_jobs.h"
 #include "build.h"
-#include "output.h"
 #include "slabs.h"
 #include "staging.h"
 #include "wire.h"
@@ -15,16 +14,17 @@ namespace tensorlift {
 namespace {
 
 // The dtype to send: that of the sources, where the device had better cast.
-c10::ScalarType wire_dtype(const Sources& sources, const Layout& layout, const Padding& padding,
-                           c10::ScalarType dtype, std::size_t numel) {
-  const c10::ScalarType twin = sources.forms()[0].element.twin;
-  for (const auto& form : sources.forms()) {
+c10::ScalarType wire_dtype(const BatchPlan& plan) {
+  const c10::ScalarType dtype = plan.dtype;
+  const c10::ScalarType twin = plan.sources.forms()[0].element.twin;
+  for (const auto& form : plan.sources.forms()) {
     if (form.element.twin != twin) return dtype;
   }
   if (!is_for_the_device(twin, dtype)) return dtype;
-  if (layout.has_padding && !padding.is_zero()) return dtype;  // may be no number of theirs
+  if (plan.layout.has_padding && !plan.padding.is_zero())
+    return dtype;  // may be no number of theirs
   const std::size_t saved = c10::elementSize(dtype) - c10::elementSize(twin);
-  return numel * saved >= kCastOnDeviceFrom ? twin : dtype;
+  return plan.numel() * saved >= kCastOnDeviceFrom ? twin : dtype;
 }
 
 // Do the slots lie one after another in memory, each in one piece?
@@ -48,111 +48,8 @@ void set_cuts(Wire& wire, const Layout& layout, c10::IntArrayRef strides, bool i
   }
 }
 
-// A batch, and how it is sent.
-class Shipment {
- public:
-  explicit Shipment(const BatchToSend& batch)
-      : batch_(batch),
-        strides_(output_strides(batch.layout.shape, batch.memory_format)),
-        numel_(checked_nbytes(batch.layout.shape, batch.dtype) / c10::elementSize(batch.dtype)),
-        sent_(wire_dtype(batch.sources, batch.layout, batch.padding, batch.dtype, numel_)),
-        padding_(sent_ == batch.dtype ? batch.padding : Padding(0, sent_)) {}
-
-  [[nodiscard]] std::size_t nbytes() const { return numel_ * c10::elementSize(sent_); }
-
-  // May it lie beside others, as it will be? Then it is one run of bytes, whose slots follow each
-  // other.
-  [[nodiscard]] bool can_be_packed(std::size_t own_from) const {
-    return is_contiguous() && batch_.layout.dim == 0 && !batch_.layout.has_padding &&
-           sent_ == batch_.dtype && numel_ > 0 && nbytes() < own_from;
-  }
-
-  // Adds it to a freight that it shares, the first one, and clears what is left to the next slot.
-  void pack(Freight& shared) {
-    Wire& wire = shared.wire;
-    is_packed_ = true;
-    offset_ = wire.nbytes;
-    jobs_at(offset_, wire).add_all([] { return false; });
-    static constexpr char kZero = 0;
-    const std::size_t end = offset_ + nbytes();
-    wire.nbytes = slot_aligned(end);
-    const auto gap = static_cast<std::int64_t>(wire.nbytes - end);
-    wire.jobs.add_repeated(&kZero, c10::kByte, gap, Wire::at(end));
-  }
-
-  [[nodiscard]] bool is_packed() const { return is_packed_; }
-
-  // Adds a freight of its own, cast on the device where it is not sent as what it will be.
-  void send_alone(std::vector<Freight>& freights) {
-    freight_ = freights.size();
-    freights.push_back(own_freight());
-  }
-
-  // The batch, in memory that has arrived.
-  [[nodiscard]] at::Tensor values(ImplArena& arena, const std::vector<Freight>& freights) const {
-    at::Tensor values = build_view(arena, freights[freight_].sections[0].result, batch_.dtype,
-                                   offset_, batch_.layout.shape);
-    values.unsafeGetTensorImpl()->set_sizes_and_strides(batch_.layout.shape, strides_);
-    return values;
-  }
-
- private:
-  [[nodiscard]] Freight own_freight() const {
-    Freight freight;
-    Wire& wire = freight.wire;
-    wire.nbytes = nbytes();
-    freight.sections.push_back(
-        {.nbytes = wire.nbytes, .wire_dtype = sent_, .dtype = batch_.dtype, .is_own = true});
-    if (numel_ == 0) return freight;
-    BatchJobs jobs = jobs_at(0, wire);
-    std::vector<std::size_t> ends;
-    jobs.add_all([&] {
-      if (batch_.layout.has_padding) ends.push_back(wire.jobs.nbytes());
-      return false;
-    });
-    set_cuts(wire, batch_.layout, strides_, is_contiguous(), jobs.rows(), std::move(ends));
-    return freight;
-  }
-
-  [[nodiscard]] bool is_contiguous() const {
-    return batch_.memory_format == c10::MemoryFormat::Contiguous;
-  }
-
-  [[nodiscard]] BatchJobs jobs_at(std::size_t offset, Wire& wire) const {
-    Shape byte_strides(strides_.begin(), strides_.end());
-    for (std::int64_t& stride : byte_strides) {
-      stride *= static_cast<std::int64_t>(c10::elementSize(sent_));
-    }
-    return {batch_.sources,   batch_.layout, padding_, sent_,
-            Wire::at(offset), byte_strides,  wire.jobs};
-  }
-
-  const BatchToSend& batch_;
-  const Shape strides_;
-  const std::size_t numel_;
-  const c10::ScalarType sent_;
-  const Padding padding_;
-  bool is_packed_ = false;
-  std::size_t freight_ = 0;
-  std::size_t offset_ = 0;  // bytes
-};
-
-// Puts those that are small into the first freight, side by side, if there are several.
-void pack_small(std::vector<Shipment>& shipments, std::vector<Freight>& freights) {
-  const std::size_t own_from = staging_settings().own_storage_bytes;
-  const auto is_small = [own_from](const Shipment& s) { return s.can_be_packed(own_from); };
-  if (std::count_if(shipments.begin(), shipments.end(), is_small) < 2) return;
-  Freight shared;
-  for (Shipment& shipment : shipments) {
-    if (is_small(shipment)) shipment.pack(shared);
-  }
-  shared.sections.push_back(
-      {.nbytes = shared.wire.nbytes, .wire_dtype = c10::kByte, .dtype = c10::kByte});
-  freights.push_back(std::move(shared));
-}
-
-// All of a contiguous tensor.
-Freight tensor_freight(const at::Tensor& tensor) {
+// Adds jobs that write all of a contiguous tensor.
+void add_tensor(const at::Tensor& tensor, char* slot, GatherJobs& jobs) {
   const c10::ScalarType dtype = tensor.scalar_type();
   const std::int64_t numel = tensor.numel();
   const auto itemsize = static_cast<std::int64_t>(tensor.itemsize());
@@ -162,13 +59,128 @@ Freight tensor_freight(const at::Tensor& tensor) {
   view.strides = &itemsize;
   view.ndim = 1;
   view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
-  Freight freight;
-  freight.wire.nbytes = tensor.nbytes();
-  freight.wire.jobs.add(view, numel, dtype, Wire::at(0));
-  freight.sections.push_back(
-      {.nbytes = tensor.nbytes(), .wire_dtype = dtype, .dtype = dtype, .is_own = true});
-  return freight;
+  jobs.add(view, numel, dtype, slot);
 }
+
+// Where something lies among what is sent.
+struct Place {
+  std::size_t freight = 0;
+  std::size_t offset = 0;  // bytes
+};
+
+// The end of what was added to a wire that several share: what is left to the next slot is cleared.
+void close_slot(std::size_t end, Wire& wire) {
+  static constexpr char kZero = 0;
+  wire.nbytes = slot_aligned(end);
+  wire.jobs.add_repeated(&kZero, c10::kByte, static_cast<std::int64_t>(wire.nbytes - end),
+                         Wire::at(end));
+}
+
+// A batch with its extents, and how they are sent.
+class Shipment {
+ public:
+  explicit Shipment(const BatchToSend& batch)
+      : plan_(batch.plan),
+        extents_(batch.extents),
+        sent_(wire_dtype(plan_)),
+        padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {}
+
+  // May it lie beside others, as it will be? Then it is one run of bytes, whose slots follow each
+  // other.
+  [[nodiscard]] bool is_small(std::size_t own_from) const {
+    return plan_.is_contiguous() && plan_.layout.dim == 0 && !plan_.layout.has_padding &&
+           sent_ == plan_.dtype && plan_.nbytes > 0 && plan_.nbytes < own_from;
+  }
+  [[nodiscard]] bool has_small_extents(std::size_t own_from) const {
+    return extents_.defined() && extents_.numel() > 0 && extents_.nbytes() < own_from;
+  }
+
+  // Adds what is small to the first freight, and the rest as freights of their own.
+  void add_to(std::vector<Freight>& freights, std::optional<std::size_t> shared_from) {
+    const bool is_shared = shared_from && is_small(*shared_from);
+    values_at_ = is_shared ? share(freights[0]) : alone(batch_freight(), freights);
+    if (!extents_.defined()) return;
+    const bool shares_extents = shared_from && has_small_extents(*shared_from);
+    extents_at_ = shares_extents ? share_extents(freights[0]) : alone(extents_freight(), freights);
+  }
+
+  // What has arrived.
+  [[nodiscard]] SentBatch result(ImplArena& arena, const std::vector<Freight>& freights) const {
+    const auto view = [&](Place place, c10::ScalarType dtype, c10::IntArrayRef shape) {
+      return build_view(arena, freights[place.freight].sections[0].result, dtype, place.offset,
+                        shape);
+    };
+    SentBatch sent{view(values_at_, plan_.dtype, plan_.layout.shape), {}};
+    sent.values.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides);
+    if (extents_.defined()) {
+      sent.extents = view(extents_at_, extents_.scalar_type(), extents_.sizes());
+    }
+    return sent;
+  }
+
+ private:
+  [[nodiscard]] BatchJobs jobs_at(std::size_t offset, Wire& wire) const {
+    const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent_));
+    Shape byte_strides;
+    for (const std::int64_t stride : plan_.strides) byte_strides.push_back(stride * itemsize);
+    return {plan_.sources,    plan_.layout, padding_, sent_,
+            Wire::at(offset), byte_strides, wire.jobs};
+  }
+
+  Place share(Freight& shared) const {
+    const Place place{0, shared.wire.nbytes};
+    jobs_at(place.offset, shared.wire).add_all([] { return false; });
+    close_slot(place.offset + plan_.nbytes, shared.wire);
+    return place;
+  }
+
+  Place share_extents(Freight& shared) const {
+    const Place place{0, shared.wire.nbytes};
+    add_tensor(extents_, Wire::at(place.offset), shared.wire.jobs);
+    close_slot(place.offset + extents_.nbytes(), shared.wire);
+    return place;
+  }
+
+  static Place alone(Freight&& freight, std::vector<Freight>& freights) {
+    freights.push_back(std::move(freight));
+    return {freights.size() - 1, 0};
+  }
+
+  // Cast on the device where it is not sent as what it will be.
+  [[nodiscard]] Freight batch_freight() const {
+    Freight freight;
+    Wire& wire = freight.wire;
+    wire.nbytes = plan_.numel() * c10::elementSize(sent_);
+    freight.sections.push_back(
+        {.nbytes = wire.nbytes, .wire_dtype = sent_, .dtype = plan_.dtype, .is_own = true});
+    if (wire.nbytes == 0) return freight;
+    BatchJobs jobs = jobs_at(0, wire);
+    std::vector<std::size_t> ends;
+    jobs.add_all([&] {
+      if (plan_.layout.has_padding) ends.push_back(wire.jobs.nbytes());
+      return false;
+    });
+    set_cuts(wire, plan_.layout, plan_.strides, plan_.is_contiguous(), jobs.rows(),
+             std::move(ends));
+    return freight;
+  }
+
+  [[nodiscard]] Freight extents_freight() const {
+    Freight freight;
+    freight.wire.nbytes = extents_.nbytes();
+    add_tensor(extents_, Wire::at(0), freight.wire.jobs);
+    const c10::ScalarType dtype = extents_.scalar_type();
+    freight.sections.push_back(
+        {.nbytes = extents_.nbytes(), .wire_dtype = dtype, .dtype = dtype, .is_own = true});
+    return freight;
+  }
+
+  const BatchPlan& plan_;
+  const at::Tensor& extents_;
+  const c10::ScalarType sent_;
+  const Padding padding_;
+  Place values_at_, extents_at_;
+};
 
 }  // namespace
 
@@ -176,29 +188,29 @@ std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                     const TransferOptions& device, std::optional<int> threads) {
   std::vector<Shipment> shipments;
   shipments.reserve(batches.size());  // jobs point into them
-  for (const BatchToSend& batch : batches) shipments.emplace_back(batch);
-  std::vector<Freight> freights;
-  pack_small(shipments, freights);
-  for (Shipment& shipment : shipments) {
-    if (!shipment.is_packed()) shipment.send_alone(freights);
-  }
-  const std::size_t first_of_extents = freights.size();
+  std::optional<std::size_t> shared_from = staging_settings().own_storage_bytes;
+  int small = 0;
   for (const BatchToSend& batch : batches) {
-    if (batch.extents.defined()) freights.push_back(tensor_freight(batch.extents));
+    const Shipment& shipment = shipments.emplace_back(batch);
+    small += shipment.is_small(*shared_from) + shipment.has_small_extents(*shared_from);
+  }
+  std::vector<Freight> freights;
+  if (small < 2) {
+    shared_from.reset();
+  } else {
+    freights.emplace_back();
+  }
+  for (Shipment& shipment : shipments) shipment.add_to(freights, shared_from);
+  if (shared_from) {
+    Freight& shared = freights[0];
+    shared.sections.push_back(
+        {.nbytes = shared.wire.nbytes, .wire_dtype = c10::kByte, .dtype = c10::kByte});
   }
   send(freights, device, threads);
 
-  ImplArena arena(freights.size() + batches.size());
+  ImplArena arena(2 * batches.size());
   std::vector<SentBatch> sent;
-  auto extents = freights.begin() + static_cast<std::ptrdiff_t>(first_of_extents);
-  for (std::size_t b = 0; b < batches.size(); ++b) {
-    const at::Tensor& on_host = batches[b].extents;
-    sent.push_back({shipments[b].values(arena, freights), {}});
-    if (!on_host.defined()) continue;
-    sent[b].extents =
-        build_view(arena, extents->sections[0].result, on_host.scalar_type(), 0, on_host.sizes());
-    ++extents;
-  }
+  for (const Shipment& shipment : shipments) sent.push_back(shipment.result(arena, freights));
   return sent;
 }
 

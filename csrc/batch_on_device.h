@@ -3,26 +3,19 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/MemoryFormat.h>
 
 #include <optional>
 #include <vector>
 
-#include "layout.h"
-#include "padding.h"
-#include "sources.h"
+#include "batch_plan.h"
 #include "transfer.h"
 
 namespace tensorlift {
 
-// A batch that is to be sent. Borrows what it refers to.
+// A batch that is to be sent. Borrows its plan.
 struct BatchToSend {
-  const Sources& sources;
-  const Layout& layout;
-  const Padding& padding;
-  c10::ScalarType dtype;
-  c10::MemoryFormat memory_format = c10::MemoryFormat::Contiguous;
-  at::Tensor extents{};  // contiguous, of the host; or undefined
+  const BatchPlan& plan;
+  at::Tensor extents;  // contiguous, of the host; or undefined
 };
 
 struct SentBatch {
@@ -30,8 +23,8 @@ struct SentBatch {
   at::Tensor extents;  // defined where they were
 };
 
-// The batches on the device; small ones share a storage, if there are several. Throws ValueError as
-// make_output() does, c10::Error: no memory.
+// The batches on the device. What is small shares a storage, batches with padding or another memory
+// format apart. Throws c10::Error: no memory.
 [[nodiscard]] std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                                   const TransferOptions& device,
                                                   std::optional<int> threads);

@@ -91,14 +91,6 @@ Operation parse_operation(py::handle operation) {
                    ".");
 }
 
-OutputMemory parse_output_memory(py::handle pin_memory) {
-  if (PyUnicode_Check(pin_memory.ptr()) &&
-      PyUnicode_CompareWithASCIIString(pin_memory.ptr(), "segment") == 0) {
-    return OutputMemory::kSegment;
-  }
-  return parse_bool("pin_memory", pin_memory) ? OutputMemory::kPinned : OutputMemory::kPageable;
-}
-
 void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle memory_format,
                          py::handle out, py::handle pin_memory, py::handle threads,
                          BatchOptions& options) {
@@ -108,7 +100,8 @@ void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle me
   }
   options.memory_format = parse_memory_format(memory_format);
   options.out = parse_out(out);
-  options.memory = parse_output_memory(pin_memory);
+  options.memory =
+      parse_bool("pin_memory", pin_memory) ? OutputMemory::kPinned : OutputMemory::kPageable;
   options.threads = parse_threads(threads);
 }
 

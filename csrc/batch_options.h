@@ -9,9 +9,6 @@ namespace tensorlift {
 // "stack", "cat", "pad" or "jagged". Throws TypeError or ValueError.
 [[nodiscard]] Operation parse_operation(py::handle operation);
 
-// `pin_memory`: a bool; for collate alone also "segment". Throws TypeError.
-[[nodiscard]] OutputMemory parse_output_memory(py::handle pin_memory);
-
 // What all four take. Throws TypeError or ValueError that names the option.
 void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle memory_format,
                          py::handle out, py::handle pin_memory, py::handle threads,

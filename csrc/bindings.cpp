@@ -143,18 +143,18 @@ void define_batches(py::module_& module) {
       "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
       py::arg("device"), "Raises where it names none. It is not made ready.");
   module.def(
-      "stack_columns",
-      [](const py::list& columns, const py::list& dtypes, const std::string& memory,
+      "join_columns",
+      [](const py::list& columns, const py::list& ways, const std::string& memory,
          py::handle device) {
         const ColumnsMemory where = parse_columns_memory(memory);
         const auto target =
             parse_device(device, py::bool_(true), py::none(), where == ColumnsMemory::kPinned);
-        if (target && target->is_plain) throw InternalError("stack_columns: not to this device");
-        return stack_columns(columns, dtypes, where,
-                             target ? std::optional(target->transfer) : std::nullopt, std::nullopt);
+        if (target && target->is_plain) throw InternalError("join_columns: not to this device");
+        return join_columns(columns, ways, where,
+                            target ? std::optional(target->transfer) : std::nullopt);
       },
-      py::arg("columns"), py::arg("dtypes"), py::arg("memory"), py::arg("device"),
-      "A tensor for each list, or the exception that says why not.");
+      py::arg("columns"), py::arg("ways"), py::arg("memory"), py::arg("device"),
+      "For each list a tensor, a pair of them, or the exception that says why not.");
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,

@@ -1,9 +1,10 @@
 #include "columns.h"
 
+#include <c10/util/accumulate.h>
 #include <torch/csrc/Storage.h>
 #include <torch/csrc/autograd/python_variable.h>
 
-#include <deque>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -11,19 +12,18 @@
 #include <vector>
 
 #include "allocate.h"
+#include "batch.h"
 #include "batch_jobs.h"
 #include "batch_on_device.h"
+#include "batch_options.h"
+#include "batch_plan.h"
 #include "build.h"
 #include "conduct.h"
 #include "date_units.h"
 #include "errors.h"
 #include "gil.h"
-#include "layout.h"
-#include "options.h"
 #include "output.h"
-#include "padding.h"
 #include "pinned.h"
-#include "promote.h"
 #include "segment_pool.h"
 #include "source_reader.h"
 #include "staging.h"
@@ -31,45 +31,57 @@
 namespace tensorlift {
 namespace {
 
-// A column that can be stacked.
+// A column that can be joined.
 struct Column {
-  Column(py::handle items, Operation operation, std::optional<c10::ScalarType> wanted)
-      : reader(items, ReadOptions{wanted, std::nullopt}) {
+  Column(py::handle items, const BatchOptions& options)
+      : reader(items, read_options(options)), plan(read(reader), options) {
+    discards = any_discards_imaginary(plan.sources, plan.dtype);
+  }
+
+  static const Sources& read(SourceReader& reader) {
     reader.read_all();
     check_date_units(reader.items(), reader.sources());
-    LayoutOptions options;
-    options.operation = operation;
-    layout = plan_layout(reader.sources(), options);
-    dtype = wanted ? *wanted : promoted_dtype(reader.sources());
-    nbytes = checked_nbytes(layout.shape, dtype);
-    discards = any_discards_imaginary(reader.sources(), dtype);
+    return reader.sources();
   }
 
   SourceReader reader;
-  Layout layout;
-  c10::ScalarType dtype;
-  std::size_t nbytes;
+  const BatchPlan plan;
   bool discards;
   at::Tensor values;
+  at::Tensor extents;  // undefined where there are none
 };
 using Columns = std::vector<std::unique_ptr<Column>>;  // nullptr: one that cannot
+
+BatchOptions parse_way(py::handle way) {
+  BatchOptions options;
+  if (way.is_none()) return options;
+  const auto arguments = py::reinterpret_borrow<py::tuple>(way);
+  options.layout.operation = parse_operation(arguments[0]);
+  parse_padding(arguments[2], py::str("right"), py::int_(1), options);
+  parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
+                      /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
+                      /*threads=*/py::none(), options);
+  return options;
+}
 
 py::object as_exception(PyObject* type, const char* message) {
   return py::reinterpret_borrow<py::object>(type)(message);
 }
 
 // A column, or what is wrong with it.
-std::unique_ptr<Column> read_column(py::handle items, py::handle dtype, py::object& error) {
+std::unique_ptr<Column> read_column(py::handle items, py::handle way, py::object& error) {
   try {
-    const bool is_one_array = PyArray_Check(items.ptr());
-    if (!is_one_array)
-      return std::make_unique<Column>(items, Operation::kStack, parse_dtype(dtype));
-    const py::tuple alone = py::make_tuple(items);
-    return std::make_unique<Column>(alone, Operation::kCat, parse_dtype(dtype));
+    BatchOptions options = parse_way(way);
+    const bool is_stacked = options.layout.operation == Operation::kStack && !options.channel_dim;
+    if (!is_stacked || !PyArray_Check(items.ptr())) return std::make_unique<Column>(items, options);
+    options.layout.operation = Operation::kCat;
+    return std::make_unique<Column>(py::make_tuple(items), options);
   } catch (const TypeError& refusal) {
     error = as_exception(PyExc_TypeError, refusal.what());
   } catch (const ValueError& refusal) {
     error = as_exception(PyExc_ValueError, refusal.what());
+  } catch (const IndexError& refusal) {
+    error = as_exception(PyExc_IndexError, refusal.what());
   } catch (const c10::Error& refusal) {  // dtypes that do not promote
     error = as_exception(PyExc_TypeError, refusal.what_without_backtrace());
   }
@@ -115,62 +127,119 @@ at::Tensor make_common(std::size_t nbytes, ColumnsMemory memory) {
       {size});
 }
 
-void allocate(const Columns& columns, ColumnsMemory where) {
-  const std::size_t own_from = where == ColumnsMemory::kPinned
-                                   ? staging_settings().own_storage_bytes
-                                   : std::numeric_limits<std::size_t>::max();
-  std::size_t total = 0;
-  for (const auto& column : columns) {
-    if (column && column->nbytes < own_from) total += slot_aligned(column->nbytes);
+// Gives out the memory for tensors: side by side in one block, or each its own.
+class Memory {
+ public:
+  Memory(std::size_t tensors, ColumnsMemory where)
+      : arena_(tensors),
+        where_(where),
+        own_from_(where == ColumnsMemory::kPinned ? staging_settings().own_storage_bytes
+                                                  : std::numeric_limits<std::size_t>::max()) {}
+
+  // First for all tensors, then allocate(), then make() for all, in the same order.
+  void plan(std::size_t nbytes) {
+    if (nbytes < own_from_) total_ += slot_aligned(nbytes);
   }
-  const at::Tensor memory = make_common(total, where);
-  ImplArena arena(columns.size());
-  std::size_t offset = 0;
+
+  void allocate() { block_ = make_common(total_, where_); }
+
+  // What is left to the next tensor is cleared: others get to see it.
+  at::Tensor make(std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape) {
+    if (nbytes >= own_from_) return pinned(shape, dtype);
+    if (!block_.defined()) return build_empty(arena_, nbytes, dtype, shape);
+    at::Tensor tensor = build_view(arena_, block_, dtype, offset_, shape);
+    const std::size_t end = offset_ + nbytes;
+    offset_ = slot_aligned(end);
+    std::memset(static_cast<char*>(block_.mutable_data_ptr()) + end, 0, offset_ - end);
+    return tensor;
+  }
+
+ private:
+  ImplArena arena_;
+  const ColumnsMemory where_;
+  const std::size_t own_from_;  // bytes
+  std::size_t total_ = 0;
+  std::size_t offset_ = 0;
+  at::Tensor block_;
+};
+
+std::size_t extents_nbytes(const Shape& shape) {
+  return static_cast<std::size_t>(c10::multiply_integers(shape)) * sizeof(std::int64_t);
+}
+
+void allocate(const Columns& columns, ColumnsMemory where) {
+  Memory memory(2 * columns.size(), where);
   for (const auto& column : columns) {
     if (!column) continue;
-    if (column->nbytes >= own_from) {
-      column->values = pinned(column->layout.shape, column->dtype);
-    } else if (memory.defined()) {
-      column->values = build_view(arena, memory, column->dtype, offset, column->layout.shape);
-      offset += slot_aligned(column->nbytes);
-    } else {
-      column->values = build_empty(arena, column->nbytes, column->dtype, column->layout.shape);
+    memory.plan(column->plan.nbytes);
+    if (const auto shape = column->plan.extents_shape()) memory.plan(extents_nbytes(*shape));
+  }
+  memory.allocate();
+  for (const auto& column : columns) {
+    if (!column) continue;
+    const BatchPlan& plan = column->plan;
+    column->values = memory.make(plan.nbytes, plan.dtype, plan.layout.shape);
+    if (!plan.is_contiguous()) {
+      column->values.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape, plan.strides);
+    }
+    if (const auto shape = plan.extents_shape()) {
+      column->extents = memory.make(extents_nbytes(*shape), c10::kLong, *shape);
     }
   }
 }
 
-void fill(const Columns& columns, std::optional<int> threads) {
-  const Layout no_layout{};
+void write_extents(const Columns& columns) {
+  for (const auto& column : columns) {
+    if (!column || !column->extents.defined()) continue;
+    column->plan.write_extents(static_cast<std::int64_t*>(column->extents.mutable_data_ptr()));
+  }
+}
+
+void fill(const Columns& columns) {
+  write_extents(columns);
   GatherJobs jobs;
   std::size_t count = 0;
-  for (const auto& column : columns) count += column ? column->reader.sources().size() : 0;
+  for (const auto& column : columns) count += column ? column->plan.sources.size() : 0;
   jobs.reserve(count);
   for (const auto& column : columns) {
-    if (!column || column->nbytes == 0) continue;
-    const Padding none(0, column->dtype);
+    if (!column || column->plan.nbytes == 0) continue;
+    const BatchPlan& plan = column->plan;
     const Destination target = destination_of(column->values);
-    BatchJobs batch(column->reader.sources(), column->layout, none, target.dtype, target.data,
+    BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
                     target.strides, jobs);
     batch.add_all([] { return false; });
   }
-  without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
+  without_gil(jobs.nbytes(), [&] { jobs.run(std::nullopt); });
 }
 
-void send_all(const Columns& columns, const TransferOptions& device, std::optional<int> threads) {
-  std::deque<Padding> paddings;  // none: of each column's dtype
-  std::vector<BatchToSend> batches;
+void send_all(const Columns& columns, const TransferOptions& device) {
+  ImplArena arena(columns.size());
   for (const auto& column : columns) {
     if (!column) continue;
-    batches.push_back({column->reader.sources(), column->layout,
-                       paddings.emplace_back(0, column->dtype), column->dtype});
+    if (const auto shape = column->plan.extents_shape()) {
+      column->extents = build_empty(arena, extents_nbytes(*shape), c10::kLong, *shape);
+    }
+  }
+  write_extents(columns);
+  std::vector<BatchToSend> batches;
+  for (const auto& column : columns) {
+    if (column) batches.push_back({column->plan, column->extents});
   }
   if (batches.empty()) return;
   const GilRelease release;
-  std::vector<SentBatch> sent = send_batches(batches, device, threads);
+  std::vector<SentBatch> sent = send_batches(batches, device, std::nullopt);
   auto next = sent.begin();
   for (const auto& column : columns) {
-    if (column) column->values = std::move(next++->values);
+    if (!column) continue;
+    column->values = std::move(next->values);
+    column->extents = std::move(next->extents);
+    ++next;
   }
+}
+
+py::object result_of(const Column& column) {
+  if (!column.extents.defined()) return py::cast(column.values);
+  return py::make_tuple(column.values, column.extents);
 }
 
 }  // namespace
@@ -183,29 +252,29 @@ ColumnsMemory parse_columns_memory(const std::string& name) {
   throw InternalError("memory: expected own, pinned, torch or segment, got " + name);
 }
 
-py::list stack_columns(const py::list& columns, const py::list& dtypes, ColumnsMemory memory,
-                       const std::optional<TransferOptions>& device, std::optional<int> threads) {
-  if (columns.size() != dtypes.size()) {
-    throw InternalError("stack_columns: expected a dtype for each column");
+py::list join_columns(const py::list& columns, const py::list& ways, ColumnsMemory memory,
+                      const std::optional<TransferOptions>& device) {
+  if (columns.size() != ways.size()) {
+    throw InternalError("join_columns: expected a way for each column");
   }
   Columns readable;
   py::list results;
   bool discards = false;
   for (std::size_t c = 0; c < columns.size(); ++c) {
     py::object error = py::none();
-    readable.push_back(read_column(columns[c], dtypes[c], error));
+    readable.push_back(read_column(columns[c], ways[c], error));
     discards |= readable.back() && readable.back()->discards;
     results.append(error);
   }
   if (discards) warn_discarded_imaginary();
   if (device) {
-    send_all(readable, *device, threads);
+    send_all(readable, *device);
   } else {
     allocate(readable, memory);
-    fill(readable, threads);
+    fill(readable);
   }
   for (std::size_t c = 0; c < readable.size(); ++c) {
-    if (readable[c]) results[c] = py::cast(readable[c]->values);
+    if (readable[c]) results[c] = result_of(*readable[c]);
   }
   return results;
 }

@@ -1,4 +1,4 @@
-// columns: many lists of arrays → one stacked tensor each, all in one gather.
+// columns: many lists of arrays → a batch each, all in one gather.
 #pragma once
 
 #include <optional>
@@ -21,13 +21,13 @@ enum class ColumnsMemory {
 [[nodiscard]] ColumnsMemory parse_columns_memory(const std::string& name);
 
 // `columns`: a list of lists, or of arrays of at least one dimension, which are a column as they
-// are; `dtypes`: for each a torch.dtype or None. A list with a tensor for each column, or the
-// exception, not raised, that says why it cannot be stacked. With `device` all are sent there
-// together, else they lie in `memory`. GIL held; let go of while elements are sent, or copied, if
-// that is much.
-[[nodiscard]] py::list stack_columns(const py::list& columns, const py::list& dtypes,
-                                     ColumnsMemory memory,
-                                     const std::optional<TransferOptions>& device,
-                                     std::optional<int> threads);
+// are; `ways`: for each None (stacked), or a tuple (operation, dtype, value, channel_dim,
+// memory_format) of arguments of stack, pad or jagged. A list with the result for each column, a
+// tensor or a pair of them, or the exception, not raised, that says why it cannot be joined. With
+// `device` all are sent there together, else they lie in `memory`. GIL held; let go of while
+// elements are sent, or copied, if that is much.
+[[nodiscard]] py::list join_columns(const py::list& columns, const py::list& ways,
+                                    ColumnsMemory memory,
+                                    const std::optional<TransferOptions>& device);
 
 }  // namespace tensorlift

@@ -6,8 +6,9 @@
 
 namespace tensorlift {
 
-// Throws TypeError where arrays of dates or durations differ in more than their byte order: one
-// counts days, another seconds. The sources are what was read from the items. GIL held.
+// Throws TypeError where arrays of dates or durations, those without elements aside, differ in more
+// than their byte order: one counts days, another seconds. The sources are what was read from the
+// items. GIL held.
 void check_date_units(const Items& items, const Sources& sources);
 
 }  // namespace tensorlift

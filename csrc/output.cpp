@@ -12,7 +12,6 @@
 #include "errors.h"
 #include "host_memory.h"
 #include "pinned.h"
-#include "segment_pool.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -53,17 +52,20 @@ bool has_own_addresses(const at::Tensor& tensor) {
   return true;
 }
 
+Shape row_major_strides(c10::IntArrayRef shape) {
+  Shape strides(shape.size());
+  std::uint64_t stride = 1;  // may overflow for an empty tensor
+  for (std::size_t d = shape.size(); d-- > 0;) {
+    strides[d] = static_cast<std::int64_t>(stride);
+    stride *= static_cast<std::uint64_t>(std::max<std::int64_t>(shape[d], 1));
+  }
+  return strides;
+}
+
 at::Tensor make_contiguous(c10::IntArrayRef shape, c10::ScalarType dtype, std::size_t nbytes,
                            OutputMemory memory) {
   if (memory == OutputMemory::kPinned) return make_pinned(shape, dtype);
   ImplArena arena(1);
-  if (memory == OutputMemory::kSegment && nbytes > 0) {
-    c10::DataPtr segment = allocate_segment(nbytes);
-    if (segment) {
-      return build_shared(arena, std::move(segment), nbytes, dtype, shape,
-                          c10::contiguous_strides(shape));
-    }
-  }
   return build_empty(arena, nbytes, dtype, shape);
 }
 
@@ -83,8 +85,7 @@ std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
 
 Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format) {
   if (format == c10::MemoryFormat::Contiguous) {
-    const auto strides = c10::contiguous_strides(shape);
-    return {strides.begin(), strides.end()};
+    return row_major_strides(shape);
   }
   if (format == c10::MemoryFormat::ChannelsLast && shape.size() == 4) {
     const auto strides = c10::get_channels_last_strides_2d(shape);

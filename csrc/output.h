@@ -15,7 +15,6 @@ namespace tensorlift {
 enum class OutputMemory {
   kPageable,  // warm memory (see block_cache.h), huge pages for much of it
   kPinned,    // from the accelerator's own allocator
-  kSegment,   // in a segment of shared memory of its own; pageable where there are none
 };
 
 // A new tensor, not filled yet. Throws ValueError: no accelerator to pin for, a

@@ -36,6 +36,8 @@ NOT_SANITIZED = ["tests/test_build.py", "tests/integrations", "tests/robustness/
 # Of tests/test_on_device.py nothing is left: its first test is the part "device", and the others
 # compile the module again, without sanitizers, to see whether tests notice seeded faults.
 NOT_SANITIZED += ["tests/test_on_device.py"]
+# Brings sanitizers of its own, and programs that do not run beside these.
+NOT_SANITIZED += ["tests/test_native.py"]
 # Has an allocator of its own, which would take the place of ASan's.
 NOT_SANITIZED += ["tests/robustness/test_allocation_failures.py"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils.data._utils import collate as torch_collate
 
 from . import _C
+from ._batch import Jagged, Padded
 from ._collate_leaves import (
     NATIVE,
     NUMBERS,
@@ -40,6 +41,7 @@ from ._tree import (
     with_fields,
     with_items,
 )
+from ._typing import Number
 
 
 def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = None) -> Any:
@@ -81,9 +83,14 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
     return collate_with(samples, collate_fn_map, None, Destination(memory_for_batches()))
 
 
-# What is done with the arrays of one place: a function of its own makes the batch, or they are cast
-# to a dtype; None: as all others.
-Way: TypeAlias = Callable[[Sequence[Any]], Any] | torch.dtype | None
+class Way(NamedTuple):
+    """How the arrays of one place are joined: arguments of stack, pad or jagged."""
+
+    operation: Literal["stack", "pad", "jagged"] = "stack"
+    dtype: torch.dtype | None = None
+    value: Number = 0
+    channel_dim: int | None = None
+    memory_format: torch.memory_format | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Destination:
 def collate_with(
     samples: Sequence[Any],
     fn_map: CollateFnMap | None,
-    way_for: Callable[[Path], Way] | None,
+    way_for: Callable[[Path], Way | None] | None,
     destination: Destination,
 ) -> Any:
     """:func:`collate` with a way for some places. What torch collates is not brought anywhere."""
@@ -110,15 +117,8 @@ def collate_with(
         raise ValueError("samples: expected at least one sample, got none.")
     walk = _Walk(fn_map, way_for, destination)
     structure = walk.read(samples, ())
-    walk.stack()
+    walk.join()
     return walk.rebuild(structure)
-
-
-def _in_own_way(way: Callable[[Sequence[Any]], Any], batch: Sequence[Any], path: Path) -> Any:
-    try:
-        return way(batch)
-    except (TypeError, ValueError, IndexError) as error:
-        raise _with_place(error, path) from error
 
 
 def _with_place(error: Exception, path: Path) -> Exception:
@@ -128,7 +128,7 @@ def _with_place(error: Exception, path: Path) -> Exception:
 
 
 class _Column:
-    """Stands for the result of a column until it is stacked."""
+    """Stands for the result of a column until it is joined."""
 
     __slots__ = ("index",)
 
@@ -148,12 +148,12 @@ class _Node:
 
 
 class _Walk:
-    """Reads samples, stacks all columns at once, and builds the batch."""
+    """Reads samples, joins all columns at once, and builds the batch."""
 
     def __init__(
         self,
         fn_map: CollateFnMap | None,
-        way_for: Callable[[Path], Way] | None,
+        way_for: Callable[[Path], Way | None] | None,
         destination: Destination,
     ) -> None:
         self.way_for = way_for
@@ -162,7 +162,7 @@ class _Walk:
             self.fn_map = fn_map | {k: v for k, v in self.fn_map.items() if k not in fn_map}
         self.functions: dict[type, CollateFn | None] = {}
         self.columns: list[Any] = []
-        self.dtypes: list[torch.dtype | None] = []
+        self.ways: list[Way | None] = []
         self.origins: list[tuple[CollateFn, Path]] = []
         self.results: list[Any] = []
         self.memory = destination.memory
@@ -218,17 +218,17 @@ class _Walk:
             return self._leaf(function, column, path)
         return self.read(list(column), path)
 
-    def stack(self) -> None:
+    def join(self) -> None:
         """All columns that are to lie together."""
         if not self.columns:
             return
-        self.results = _C.stack_columns(self.columns, self.dtypes, self.memory, self.device)
-        for index, result in enumerate(self.results):
-            if isinstance(result, Exception):
-                function, path = self.origins[index]
-                self.results[index] = self._refused(
-                    self.columns[index], self.dtypes[index], function, path, result
-                )
+        results = _C.join_columns(self.columns, self.ways, self.memory, self.device)
+        self.results = [
+            self._result(column, way, *origin, result)
+            for column, way, origin, result in zip(
+                self.columns, self.ways, self.origins, results, strict=True
+            )
+        ]
 
     def rebuild(self, structure: Any) -> Any:
         if type(structure) is _Column:
@@ -254,10 +254,8 @@ class _Walk:
         if function in STACKED:
             original = ORIGINALS.get(function, function)
             way = None if self.way_for is None else self.way_for(path)
-            if isinstance(way, torch.dtype):
-                return self._column(batch, way, original, path)
             if way is not None:
-                return _in_own_way(way, batch, path)
+                return self._column(batch, way, original, path)
             if function in OF_TENSORS and not all_plain_tensors(batch):
                 return collate_alike(batch, original, self.fn_map, path)
             if function in OF_SCALARS and (numbers := scalars_as_array(batch)) is not None:
@@ -275,30 +273,28 @@ class _Walk:
             return share_numbers(numbers)
         return self._column(numbers, None, torch_collate.collate_numpy_array_fn, path)
 
-    def _column(
-        self, batch: Any, dtype: torch.dtype | None, original: CollateFn, path: Path
-    ) -> Any:
+    def _column(self, batch: Any, way: Way | None, original: CollateFn, path: Path) -> Any:
         if not self.is_together:  # at once, while the arrays' headers are in the caches
-            (result,) = _C.stack_columns([batch], [dtype], self.memory, None)
-            if isinstance(result, Exception):
-                return self._refused(batch, dtype, original, path, result)
-            return result
+            (result,) = _C.join_columns([batch], [way], self.memory, None)
+            return self._result(batch, way, original, path, result)
         self.columns.append(batch)
-        self.dtypes.append(dtype)
+        self.ways.append(way)
         self.origins.append((original, path))
         return _Column(len(self.columns) - 1)
 
-    def _refused(
-        self,
-        batch: Any,
-        dtype: torch.dtype | None,
-        original: CollateFn,
-        path: Path,
-        refusal: Exception,
+    def _result(
+        self, batch: Any, way: Way | None, original: CollateFn, path: Path, result: Any
     ) -> Any:
-        if dtype is not None:  # which torch's function does not know
-            raise _with_place(refusal, path) from refusal
-        return collate_by_torch(batch, original, self.fn_map, refusal, path)
+        """Of a column, from what the native call says of it."""
+        if isinstance(result, torch.Tensor):
+            return result
+        if isinstance(result, tuple):
+            return (
+                Padded(*result) if way is not None and way.operation == "pad" else Jagged(*result)
+            )
+        if way is not None:  # which torch's function does not know
+            raise _with_place(result, path) from result
+        return collate_by_torch(batch, original, self.fn_map, result, path)
 
     @staticmethod
     def _columns_of(batch: Sequence[Any], keys: list[Any], path: Path) -> Iterable[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from numbers import Number
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -119,16 +119,16 @@ def _numbers_alone(numbers: Any) -> torch.Tensor:
     memory = memory_for_batches()
     if memory == "own":
         return share_numbers(numbers)
-    (result,) = _C.stack_columns([numbers], [None], memory, None)
-    if isinstance(result, Exception):
-        raise result
+    (result,) = _C.join_columns([numbers], [None], memory, None)
+    if not isinstance(result, torch.Tensor):
+        raise cast(Exception, result)
     return result
 
 
 def _collate_alone(batch: Sequence[Any], original: CollateFn, fn_map: Any) -> Any:
     refusal: object = None
     if original is not torch_collate.collate_tensor_fn or all_plain_tensors(batch):
-        (refusal,) = _C.stack_columns([batch], [None], memory_for_batches(), None)
+        (refusal,) = _C.join_columns([batch], [None], memory_for_batches(), None)
         if isinstance(refusal, torch.Tensor):
             return refusal
     return collate_by_torch(batch, original, fn_map, refusal, ())

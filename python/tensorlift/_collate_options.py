@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from . import _C
-from ._batch import jagged, pad, stack
 from ._collate import Destination, Way, collate_with
 from ._collate_leaves import CollateFnMap
 from ._shared import memory_for_batches
@@ -38,9 +37,8 @@ class Collate:
         channels_last: places of images of shape (height, width, channels) that become a batch
             (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
         pin_memory: whether all tensors of the batch are written to page-locked memory, packed.
-        device: where all tensors of the batch are sent, ready on the current stream: packed into
-            one transfer, but for those with `pad`, `jagged` or `channels_last`, which are one each.
-            Not in forked workers.
+        device: where all tensors of the batch are sent, in one transfer, ready on the current
+            stream. Not in forked workers.
         collate_fn_map: as for :func:`tensorlift.collate`.
 
     Raises:
@@ -97,7 +95,7 @@ class Collate:
         batch = collate_with(
             samples,
             self.collate_fn_map,
-            partial(self._way_for, used, _options_for(destination)),
+            partial(self._way_for, used),
             destination,
         )
         self._warn_once(used)
@@ -120,37 +118,25 @@ class Collate:
                 stacklevel=3,
             )
 
-    def _way_for(self, used: set[Any], options: Mapping[str, Any], path: Path) -> Way:
+    def _way_for(self, used: set[Any], path: Path) -> Way | None:
         names = _names_of(path)
         used.update(names)
         dtype = self._dtype_for(names)
         place = _find(names, self.pad)
         if place is not None:
             value = self.pad[place] if isinstance(self.pad, Mapping) else 0
-            return partial(pad, value=value, dtype=dtype, **options)
+            return Way("pad", dtype, value)
         if _find(names, self.jagged) is not None:
-            return partial(jagged, dtype=dtype, **options)
+            return Way("jagged", dtype)
         if _find(names, self.channels_last) is not None:
-            memory_format = torch.channels_last
-            return partial(
-                stack, channel_dim=-1, memory_format=memory_format, dtype=dtype, **options
-            )
-        return dtype
+            return Way("stack", dtype, channel_dim=-1, memory_format=torch.channels_last)
+        return None if dtype is None else Way("stack", dtype)
 
     def _dtype_for(self, names: list[Any]) -> torch.dtype | None:
         if not isinstance(self.dtype, Mapping):
             return self.dtype
         place = _find(names, self.dtype)
         return None if place is None else self.dtype[place]
-
-
-def _options_for(destination: Destination) -> dict[str, Any]:
-    """Those of stack, pad and jagged for results that lie there."""
-    if destination.device is not None:
-        return {"device": destination.device}
-    if destination.memory == "segment":  # no value that a user has, but the native call knows it
-        return {"pin_memory": destination.memory}
-    return {"pin_memory": destination.memory == "pinned"}
 
 
 def _names_of(path: Path) -> list[Any]:

@@ -30,7 +30,10 @@ def cores() -> int:
 
 def busy_cores() -> float:
     """How many all programs kept busy in the last minute; 0 where the system does not say."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return 0.0
 
 
 def available_memory() -> int | None:

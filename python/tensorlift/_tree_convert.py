@@ -93,9 +93,16 @@ def is_tensor_like(leaf: Any) -> bool:
 
 def pin(tree: Any) -> Any:
     """The tree with all of its arrays and tensors of the host in pinned memory, packed."""
-    return _replace_leaves(
+    tree = _replace_leaves(
         tree, _is_to_be_pinned, lambda leaves: _C.send_tensors(leaves, None, None, None)
     )
+
+    def pin_others(leaf: Any) -> Any:
+        is_other = is_tensor_like(leaf) and not _is_packable(leaf) and hasattr(leaf, "pin_memory")
+        is_elsewhere = isinstance(leaf, torch.Tensor) and leaf.device.type != "cpu"
+        return leaf.pin_memory() if is_other and not is_elsewhere else leaf
+
+    return map_leaves(pin_others, tree)
 
 
 def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: int | None) -> Any:

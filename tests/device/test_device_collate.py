@@ -77,12 +77,27 @@ def test_small_columns_are_one_copy_into_one_storage(fake):
     assert all(address % 64 == 0 for address in addresses)
 
 
-def test_nothing_older_is_left_between_columns():
-    dirt = tensorlift.from_numpy([np.full(1 << 12, 255, np.uint8)], device=NAME)
+@pytest.mark.parametrize("where", [{"device": NAME}, {"pin_memory": True}])
+def test_nothing_older_is_left_between_columns(where):
+    dirt = tensorlift.from_numpy([np.full(128, 255, np.uint8)], **where)
     del dirt
-    batch = tensorlift.Collate(device=NAME)([{"a": np.zeros(3, np.uint8), "b": 0}])
-    memory = torch.empty(0, dtype=torch.uint8, device=NAME).set_(batch["a"].untyped_storage())
+    batch = tensorlift.Collate(**where)([{"a": np.zeros(3, np.uint8), "b": 0}])
+    memory = torch.empty(0, dtype=torch.uint8, device=batch["a"].device)
+    memory.set_(batch["a"].untyped_storage())
     assert memory.cpu().tolist() == [0] * 128
+
+
+def test_places_with_options_go_with_the_others(fake):
+    """One packed transfer, for which the host does not wait, however many places there are."""
+    places = [f"tokens {k}" for k in range(9)]
+    rows = [{place: np.arange(i + 1) for place in places} | {"x": i} for i in range(4)]
+    fake.reset_stats()
+    batch = tensorlift.Collate(device=NAME, pad=places[:5], jagged=places[5:])(rows)
+    stats = fake.stats()
+    assert stats["event_block"] == 1  # the consumer's stream is ordered once
+    assert stats["h2d"] == 1 + 5  # padded ones have memory of their own
+    assert batch[places[0]].batch.cpu().tolist()[1] == [0, 1, 0, 0]
+    assert batch[places[8]].offsets.cpu().tolist() == [0, 1, 3, 6, 10]
 
 
 def test_large_columns_have_memory_of_their_own():
@@ -125,8 +140,9 @@ def test_what_torch_collates_arrives_too():
     batch = tensorlift.Collate(device=NAME)(rows)
     assert batch.x.device == batch.grad.device == DEVICE
     assert batch.grad.requires_grad
-    batch = tensorlift.Collate(pin_memory=True)([np.ones(2), np.zeros(2)])
-    assert batch.is_pinned()
+    batch = tensorlift.Collate(pin_memory=True)(rows)
+    assert batch.x.is_pinned()
+    assert batch.grad.is_pinned()
 
 
 def test_an_error_names_the_place():

@@ -171,10 +171,9 @@ def run(options: argparse.Namespace) -> None:
 
     machine = _machine.describe(tensorlift.__version__)
     print_table(("machine", ""), list(machine.items()))
-    if (busy := _machine.busy_cores()) > _QUIET * _machine.cores():
-        print(
-            f"This machine is busy: load {busy:.1f} on {_machine.cores()} cores. Times will vary."
-        )
+    busy, there_are = _machine.busy_cores(), os.cpu_count() or 1
+    if busy > _QUIET * there_are:
+        print(f"This machine is busy: load {busy:.1f} on {there_are} cores. Times will vary.")
     print()
     results = [result for suite in suites for result in _run(suite, settings)]
     if options.only and not results:

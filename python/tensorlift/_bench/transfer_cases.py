@@ -243,8 +243,8 @@ def _image_batch_chw(device: torch.device) -> Case:
     return _case("the same to CHW", 64, ways)
 
 
-def _samples(name: str, samples: list[Any], device: torch.device) -> Case:
-    ours = Collate(device=device)
+def _samples(name: str, make: Callable[[int], list[Any]], device: torch.device) -> Case:
+    samples, ours = make(256), Collate(device=device)
 
     def by_torch(pins: bool) -> list[torch.Tensor]:
         tensors = loader.tensors_of(default_collate(samples))
@@ -274,6 +274,6 @@ def all_cases(device: torch.device, count: int) -> list[Callable[[], Case]]:
         partial(_few, 8, 256, device),
         partial(_few_stacked, device),
         partial(_few_padded, device),
-        partial(_samples, "dicts of 20 fields", loader.small_fields(256), device),
-        partial(_samples, "dicts of images and labels", loader.images_with_labels(256), device),
+        partial(_samples, "dicts of 20 fields", loader.small_fields, device),
+        partial(_samples, "dicts of images and labels", loader.images_with_labels, device),
     ]

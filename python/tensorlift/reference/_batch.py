@@ -290,7 +290,7 @@ def _check_date_units(items: list[Any]) -> None:
     dates = [
         (index, item.dtype.newbyteorder("="))
         for index, item in enumerate(items)
-        if not isinstance(item, torch.Tensor) and item.dtype.kind in "mM"
+        if not isinstance(item, torch.Tensor) and item.dtype.kind in "mM" and item.size > 0
     ]
     for index, dtype in dates:
         if dtype != dates[0][1]:
