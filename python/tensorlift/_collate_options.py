@@ -92,12 +92,8 @@ class Collate:
         memory = "pinned" if self.pin_memory else memory_for_batches()
         destination = Destination(memory, device if is_sent else None)
         used: set[Any] = set()
-        batch = collate_with(
-            samples,
-            self.collate_fn_map,
-            partial(self._way_for, used),
-            destination,
-        )
+        way_for = partial(self._way_for, used)
+        batch = collate_with(samples, self.collate_fn_map, way_for, destination)
         self._warn_once(used)
         if device is not None and device.type != "cpu":
             return send(batch, device, None, None) if is_sent else send_plainly(batch, device)
