@@ -117,7 +117,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("name", BATCHES)
-@pytest.mark.filterwarnings("ignore:In future, it will be an error for 'np.bool'")  # torch 2.8
+@pytest.mark.filterwarnings("ignore:In future, it will be an error for 'np.bool")  # torch 2.8
 def test_as_torch_does(name):
     samples = BATCHES[name]
     expected = default_collate(samples)
