@@ -30,7 +30,7 @@ def test_public_functions_have_examples():
 
 
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FOR_A_DEVICE = [block for block in BLOCKS if 'device="cuda"' in block]  # tests/device/test_docs.py
+FOR_A_DEVICE = [block for block in BLOCKS if 'device="cuda"' in block]  # tests/device/test_device_docs.py
 
 
 def check(block: str) -> None:
@@ -100,3 +100,14 @@ def test_benchmarks_run_and_check_their_output(script, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "ratio" in result.stdout
     assert report.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("page", ["tests/README.md", "csrc/README.md"])
+def test_the_tests_that_pages_name_are_there(page):
+    defined = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    named = set(re.findall(r"\b(test_\w+)\b(?!\.py)", (ROOT / page).read_text()))
+    assert named <= defined
