@@ -258,6 +258,16 @@ def test_help_has_examples_and_exit_codes(command, capsys):
     assert max(map(len, out.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("command", ["demo", "explain a.npy", "bench", "info"])
+def test_a_wrong_option_shows_the_usage_of_its_command(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([*command.split(), "--colour"])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"usage: python -m tensorlift {command.split()[0]} ")
+    assert error.endswith("error: unrecognized arguments: --colour\n")
+
+
 def test_as_a_program():
     def run(*arguments):
         command = [sys.executable, "-m", "tensorlift", *arguments]

@@ -30,7 +30,9 @@ def test_public_functions_have_examples():
 
 
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FOR_A_DEVICE = [block for block in BLOCKS if 'device="cuda"' in block]  # tests/device/test_device_docs.py
+FOR_A_DEVICE = [
+    block for block in BLOCKS if 'device="cuda"' in block
+]  # tests/device/test_device_docs.py
 
 
 def check(block: str) -> None:

@@ -66,13 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def add(name: str, does: str, examples: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
+        command = commands.add_parser(
             name,
             help=does,
             description=does[0].upper() + does[1:] + ".",
             epilog=examples + _STATUS,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        command.set_defaults(refuse=command.error)
+        return command
 
     demo = add("demo", "explain, convert, check and time real arrays", _DEMO)
     demo.add_argument("files", nargs="*", metavar="FILE", help=".npy or .npz; none: a sample")
@@ -92,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:  # with the command's own usage, which argparse would not show
+        options.refuse("unrecognized arguments: " + " ".join(unknown))
     if options.command == "demo":
         _demo.run(_files.load(options.files) if options.files else _demo.sample(), print)
     elif options.command == "explain":
