@@ -1,5 +1,6 @@
 """Native and reference agree on everything that can be seen, for lists that hypothesis makes up."""
 
+import os
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ import tensorlift
 from conftest import same_bits
 from strategies import TARGETS, arrays
 from tensorlift import reference
+
+IS_SANITIZED = "TENSORLIFT_TEST_SANITIZED" in os.environ
 
 items = st.one_of(
     arrays(), arrays(), arrays(), st.sampled_from([np.float32(2), np.int8(-1), "text", None, 3.0])
@@ -38,6 +41,11 @@ def outcome(implementation, data, kwargs):
     return result, [(w.category, str(w.message)[:60]) for w in caught]
 
 
+def is_nan_as_integer(array, tensor):
+    """Which is whatever a loop makes of it, and sanitized loops are others."""
+    return not tensor.is_floating_point() and bool(np.isnan(array).any())
+
+
 @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(items, max_size=4), options)
 def test_from_numpy(data, kwargs):
@@ -48,7 +56,7 @@ def test_from_numpy(data, kwargs):
         assert ours == theirs
         return
     for array, a, b in zip(data, ours, theirs, strict=True):
-        assert same_bits(a, b)
+        assert same_bits(a, b) or (IS_SANITIZED and is_nan_as_integer(array, a))
         assert a.stride() == b.stride()
         assert a.untyped_storage().nbytes() == b.untyped_storage().nbytes()
         assert a.untyped_storage().resizable() == b.untyped_storage().resizable()
