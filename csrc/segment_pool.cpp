@@ -14,8 +14,8 @@ namespace tensorlift {
 namespace {
 
 // A loader's worker has a batch in the making, those on their way (prefetch_factor, 2 by default),
-// and one that the consumer works on; each of one segment, and one more for each column that is
-// made in a way of its own. Segments that the consumer keeps are forgotten here.
+// and one that the consumer works on; each of one segment, or, where torch's own collate walks, of
+// one for each leaf. Segments that the consumer keeps are forgotten here.
 constexpr std::size_t kMaxSegments = 64;
 
 // As many may be on their way, for they cannot be forgotten before they are received.

@@ -280,6 +280,8 @@ def test_datetimes_of_several_units_are_refused(tl, operation):
         different = np.zeros(1, "i8").view(other)
         with pytest.raises(TypeError, match=r"^arrays\[2\]: expected datetime64\[D\]"):
             join([days, days, different])
+    explained = tl.explain([days, different], operation=operation, dtype=torch.int64)
+    assert explained.error.startswith("arrays[1]: expected datetime64[D]")
     error = tensorlift.explain([days, different], operation=operation, dtype=torch.int64).error
     expected = "arrays[1]: expected datetime64[D] like arrays[0], got timedelta64[D]. "
     assert error == expected + "Make a batch of each."

@@ -11,15 +11,9 @@ import torch
 from .._explain import blame
 from .._explanation import Entry, Explanation
 from .._typing import ArraysOrTensors, Operation, Readonly
-from ._batch import (
-    channels_first,
-    joined_shape,
-    padded_shape,
-    promoted_dtype,
-    read_item,
-    stacked_shape,
-)
 from ._convert import as_list, check_dtype, check_options, plan_item
+from ._layout import joined_shape, padded_shape, promoted_dtype, stacked_shape
+from ._read import channels_first, check_date_units, read_item
 
 
 def explain(
@@ -61,6 +55,7 @@ def explain(
     if rejected:
         return Explanation(entries, error=rejected[0])
     try:
+        check_date_units(as_list(arrays))
         shape = _shape(tensors, operation, dim, multiple_of)
         result = promoted_dtype(tensors) if dtype is None else dtype
     except (TypeError, ValueError, IndexError) as error:
