@@ -94,7 +94,7 @@ def is_tensor_like(leaf: Any) -> bool:
 def pin(tree: Any) -> Any:
     """The tree with all of its arrays and tensors of the host in pinned memory, packed."""
     tree = _replace_leaves(
-        tree, _is_to_be_pinned, lambda leaves: _C.send_tensors(leaves, None, None, None)
+        tree, _is_to_be_pinned, lambda leaves: _send_leaves(leaves, None, None, None)
     )
 
     def pin_others(leaf: Any) -> Any:
@@ -108,7 +108,7 @@ def pin(tree: Any) -> Any:
 def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: int | None) -> Any:
     """The tree with all of its arrays and tensors of the host on the device, ready on `stream`."""
     tree = _replace_leaves(
-        tree, _is_packable, lambda leaves: _C.send_tensors(leaves, device, stream, threads)
+        tree, _is_packable, lambda leaves: _send_leaves(leaves, device, stream, threads)
     )
 
     def move(leaf: Any) -> Any:
@@ -118,6 +118,33 @@ def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: 
             return leaf.to(device, non_blocking=True)
 
     return map_leaves(move, tree)
+
+
+def _send_leaves(
+    leaves: list[Any],
+    device: torch.device | None,
+    stream: torch.Stream | None,
+    threads: int | None,
+) -> list[torch.Tensor]:
+    """The native call, which makes contiguous tensors; but dense ones keep their strides."""
+    orders = [_memory_order(leaf) for leaf in leaves]
+    in_order = [
+        leaf if order is None else leaf.permute(order)
+        for leaf, order in zip(leaves, orders, strict=True)
+    ]
+    sent = _C.send_tensors(in_order, device, stream, threads)
+    return [
+        tensor if order is None else tensor.permute([order.index(d) for d in range(len(order))])
+        for tensor, order in zip(sent, orders, strict=True)
+    ]
+
+
+def _memory_order(leaf: Any) -> list[int] | None:
+    """In which a tensor's dimensions would be contiguous; None if they are, or in no order."""
+    if not isinstance(leaf, torch.Tensor) or leaf.is_contiguous():
+        return None
+    order = sorted(range(leaf.dim()), key=leaf.stride, reverse=True)
+    return order if leaf.permute(order).is_contiguous() else None
 
 
 def send_plainly(tree: Any, device: torch.device) -> Any:

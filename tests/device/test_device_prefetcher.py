@@ -195,6 +195,16 @@ def test_a_packed_batch_is_one_copy(fake):
     assert all(bool((t.cpu() == 1).all()) for t in batch)
 
 
+@pytest.mark.parametrize("n", [4, 300])  # of a few bytes, and of more than 1 MiB
+def test_strides_are_kept_as_to_keeps_them(n):
+    images = torch.rand(2, 3, n, n).to(memory_format=torch.channels_last)
+    tensors = [images, images.mT, torch.rand(3, n).T, images[:, :2], torch.rand(n, 1).expand(n, 3)]
+    (sent,) = tensorlift.DevicePrefetcher([tensors], NAME)
+    for tensor, result in zip(tensors, sent, strict=True):
+        assert torch.equal(result.cpu(), tensor)
+    assert [t.stride() for t in sent[:3]] == [t.to(NAME).stride() for t in tensors[:3]]
+
+
 def test_bad_device():
     with pytest.raises(ValueError, match="device: expected a device that torch can use here"):
         tensorlift.DevicePrefetcher([], f"{NAME}:99")
