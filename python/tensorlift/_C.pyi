@@ -1,4 +1,4 @@
-"""The native module; see csrc/bindings.cpp. Use the functions of the package instead."""
+"""The native module; see csrc/binding/bindings.cpp. Use the functions of the package instead."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias

@@ -3,8 +3,8 @@
 Torch makes a new file in shared memory for every storage that a worker sends, hands its descriptor
 over through a socket of its own, and lets the kernel clear and map every page. Here the tensors of
 a batch lie in one segment; the receiver finds it by the number of the sender's descriptor; and when
-the last of its tensors dies there, the worker fills the same segment again. csrc/segment.h has the
-rules by which they agree.
+the last of its tensors dies there, the worker fills the same segment again. csrc/shm/segment.h has
+the rules by which they agree.
 """
 
 from __future__ import annotations

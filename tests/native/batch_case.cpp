@@ -2,12 +2,12 @@
 #include <utility>
 #include <vector>
 
-#include "../../csrc/batch_jobs.h"
-#include "../../csrc/gather.h"
-#include "../../csrc/layout.h"
-#include "../../csrc/padding.h"
-#include "../../csrc/sources.h"
-#include "../../csrc/wire.h"
+#include "../../csrc/copy/batch_jobs.h"
+#include "../../csrc/copy/gather.h"
+#include "../../csrc/copy/padding.h"
+#include "../../csrc/plan/layout.h"
+#include "../../csrc/plan/sources.h"
+#include "../../csrc/plan/wire.h"
 #include "arrays.h"
 #include "bytes.h"
 #include "cases.h"

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../../csrc/gather.h"
+#include "../../csrc/copy/gather.h"
 #include "bytes.h"
 #include "cases.h"
 #include "check.h"

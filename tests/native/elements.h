@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "../../csrc/array_view.h"
+#include "../../csrc/plan/array_view.h"
 #include "bytes.h"
 
 namespace tensorlift::native {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "../../csrc/errors.h"
-#include "../../csrc/layout.h"
-#include "../../csrc/sources.h"
+#include "../../csrc/plan/layout.h"
+#include "../../csrc/plan/sources.h"
 #include "bytes.h"
 #include "check.h"
 #include "elements.h"

@@ -1,6 +1,7 @@
-// In place of csrc/torch_team.cpp: torch's threads are never there, so that all work is done by
-// ours. (OpenMP's barriers are out of sight of a thread sanitizer, which takes them for races.)
-#include "../../csrc/torch_team.h"
+// In place of csrc/parallel/torch_team.cpp: torch's threads are never there, so that all work is
+// done by ours. (OpenMP's barriers are out of sight of a thread sanitizer, which takes them for
+// races.)
+#include "../../csrc/parallel/torch_team.h"
 
 namespace tensorlift {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "../../csrc/plan.h"
+#include "../../csrc/plan/plan.h"
 #include "bytes.h"
 #include "check.h"
 #include "elements.h"

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../../csrc/workers.h"
+#include "../../csrc/parallel/workers.h"
 #include "check.h"
 #include "engine_tests.h"
 #include "threads.h"

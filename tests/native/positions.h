@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../../csrc/array_view.h"
+#include "../../csrc/plan/array_view.h"
 
 namespace tensorlift::native {
 

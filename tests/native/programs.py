@@ -13,18 +13,35 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+CSRC = ROOT / "csrc"
 
 MISSING_TOOL = 77  # exit status: this machine cannot, which is no finding
 
 # What of csrc each program stands on. torch_team.cpp is replaced: see no_torch_team.cpp.
 _GATHER = (
-    *("cast", "element_copy", "gather", "half", "layout", "padding", "rearrange", "stream"),
-    *("strided", "wire", "workers"),
+    *(
+        "copy/cast",
+        "copy/element_copy",
+        "copy/gather",
+        "copy/half",
+        "plan/layout",
+        "copy/padding",
+        "copy/rearrange",
+        "copy/stream",
+    ),
+    *("copy/strided", "plan/wire", "parallel/workers"),
 )
-_PLAN = ("layout", "plan", "strided")
-_RING = ("faults", "staging")
+_PLAN = ("plan/layout", "plan/plan", "copy/strided")
+_RING = ("faults", "device/staging")
 _SEGMENTS = (
-    *("allocate", "block_cache", "received_segments", "segment", "segment_hold", "segment_pool"),
+    *(
+        "memory/allocate",
+        "memory/block_cache",
+        "shm/received_segments",
+        "shm/segment",
+        "shm/segment_hold",
+        "shm/segment_pool",
+    ),
 )
 _FAKE_ACCELERATOR = (
     *("counters", "current", "device_memory", "fork", "guard", "pinned_memory", "streams"),
@@ -92,19 +109,23 @@ def _in(folder: Path, names: tuple[str, ...]) -> tuple[Path, ...]:
     return tuple(folder / f"{name}.cpp" for name in names)
 
 
+def is_of_the_core(source: Path) -> bool:
+    return CSRC in source.parents
+
+
 _GATHER_TARGET = (
     *_in(HERE, ("arrays", "batch_case", "elements", "fuzz_gather", "no_torch_team")),
     *_in(HERE, ("slots_case", "target")),
-    *_in(ROOT / "csrc", _GATHER),
+    *_in(CSRC, _GATHER),
 )
 _PLAN_TARGET = (
     *_in(HERE, ("elements", "fuzz_plan", "layout_case", "plan_case", "walk_case")),
-    *_in(ROOT / "csrc", _PLAN),
+    *_in(CSRC, _PLAN),
 )
 _ENGINE_TEST = (
     *_in(HERE, ("arrays", "batch_case", "copy_test", "elements", "engine_test")),
     *_in(HERE, ("no_torch_team", "pool_test", "ring_test", "segment_test", "slots_case", "target")),
-    *_in(ROOT / "csrc", _GATHER + _RING + _SEGMENTS),
+    *_in(CSRC, _GATHER + _RING + _SEGMENTS),
     *_in(HERE.parent / "fake_accelerator", _FAKE_ACCELERATOR),
 )
 FUZZ_TARGETS = {"gather": _GATHER_TARGET, "plan": _PLAN_TARGET}
@@ -153,7 +174,7 @@ def _compiler(flavour: Flavour) -> list[str]:
 
 def _compile(source: Path, target: str, flavour: Flavour) -> str:
     """A fuzzer is guided by what it tests, not by its oracle; and not by 441 pairs of dtypes."""
-    is_guide = source.parent.name == "csrc" and source.stem != "cast"
+    is_guide = is_of_the_core(source) and source.stem != "cast"
     guide = f"\n  guide = {shlex.join(flavour.guide_flags)}" if is_guide else ""
     return f"build {target}: compile {_path(source)}{guide}"
 
@@ -211,7 +232,7 @@ def build(program: Program, jobs: int) -> Path:
     torch = _torch()
     headers = torch / "include"
     compile_flags = [
-        *("-std=c++20", "-pthread", "-Wall", "-Wextra", "-DTENSORLIFT_FINE_CUT"),
+        *("-std=c++20", "-pthread", "-Wall", "-Wextra", "-DTENSORLIFT_FINE_CUT", f"-I{CSRC}"),
         *(["-Werror"] if os.environ.get("TENSORLIFT_WERROR", "0") not in ("", "0") else []),
         *(f"-isystem{headers}", f"-isystem{headers / 'torch' / 'csrc' / 'api' / 'include'}"),
         *flavour.compile_flags,

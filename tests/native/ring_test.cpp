@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/staging.h"
+#include "../../csrc/device/staging.h"
 #include "../fake_accelerator/current.h"
 #include "../fake_accelerator/guard.h"
 #include "../fake_accelerator/pinned_memory.h"

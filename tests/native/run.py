@@ -93,7 +93,9 @@ def coverage(target: str, jobs: int) -> bool:
     """Prints how many lines of csrc the corpus covers."""
     program = programs.build(programs.replayer(target, programs.COVERAGE), jobs)
     raw, profile = program.with_suffix(".profraw"), program.with_suffix(".profdata")
-    sources = [source for source in programs.FUZZ_TARGETS[target] if source.parent.name == "csrc"]
+    sources = [
+        source for source in programs.FUZZ_TARGETS[target] if programs.is_of_the_core(source)
+    ]
     merge_command: list[str | Path] = [programs.clang_tool("llvm-profdata"), "merge"]
     merge_command += [raw, "-o", profile]
     report_command: list[str | Path] = [programs.clang_tool("llvm-cov"), "report", program]

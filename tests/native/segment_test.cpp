@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "../../csrc/errors.h"
-#include "../../csrc/received_segments.h"
-#include "../../csrc/segment_hold.h"
-#include "../../csrc/segment_pool.h"
+#include "../../csrc/shm/received_segments.h"
+#include "../../csrc/shm/segment_hold.h"
+#include "../../csrc/shm/segment_pool.h"
 #include "check.h"
 #include "engine_tests.h"
 #include "threads.h"

@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include "../../csrc/gather.h"
-#include "../../csrc/wire.h"
+#include "../../csrc/copy/gather.h"
+#include "../../csrc/plan/wire.h"
 #include "arrays.h"
 #include "bytes.h"
 #include "cases.h"

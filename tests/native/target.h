@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "../../csrc/wire.h"
+#include "../../csrc/plan/wire.h"
 #include "bytes.h"
 #include "elements.h"
 

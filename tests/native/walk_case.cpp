@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "../../csrc/strided.h"
+#include "../../csrc/copy/strided.h"
 #include "bytes.h"
 #include "check.h"
 #include "plan_cases.h"

@@ -1,0 +1,275 @@
+// Names, arguments and documentation of the native module; no logic.
+#define TENSORLIFT_DEFINES_NUMPY_API
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "binding/batch_options.h"
+#include "binding/device_options.h"
+#include "binding/gil.h"
+#include "binding/options.h"
+#include "binding/pinned_array.h"
+#include "binding/python_api.h"
+#include "binding/segment_messages.h"
+#include "device/staging.h"
+#include "errors.h"
+#include "faults.h"
+#include "memory/block_cache.h"
+#include "ops/batch.h"
+#include "ops/columns.h"
+#include "ops/explain.h"
+#include "ops/explain_batch.h"
+#include "ops/from_numpy.h"
+#include "ops/from_numpy_packed.h"
+#include "parallel/workers.h"
+#include "shm/received_segments.h"
+#include "shm/segment_pool.h"
+
+#define TENSORLIFT_STRINGIFY_(x) #x
+#define TENSORLIFT_STRINGIFY(x) TENSORLIFT_STRINGIFY_(x)
+
+namespace tensorlift {
+namespace {
+
+// Read from the file by _build_check.py, before the module is loaded: true even where the package's
+// metadata is not.
+[[gnu::used]] const char kBuildMark[] =
+    "TENSORLIFT_BUILT_FOR_TORCH=" TENSORLIFT_STRINGIFY(TENSORLIFT_TORCH_VERSION);
+
+void translate_exception(std::exception_ptr exception) {
+  try {
+    if (exception) std::rethrow_exception(exception);
+  } catch (const TypeError& error) {
+    PyErr_SetString(PyExc_TypeError, error.what());
+  } catch (const ValueError& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const IndexError& error) {
+    PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const RuntimeError& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  } catch (const InternalError& error) {
+    PyErr_Format(PyExc_RuntimeError, "tensorlift internal error: %s. Please report it.",
+                 error.what());
+  } catch (const c10::Error&) {
+    torch::translate_exception_to_python(exception);
+  }
+}
+
+// The arguments that all batches take, in front of those of each.
+struct CommonArguments {
+  py::handle dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream,
+      threads;
+};
+
+BatchOptions batch_options(Operation operation, const CommonArguments& arguments) {
+  BatchOptions options;
+  options.layout.operation = operation;
+  parse_batch_options(arguments.dtype, arguments.channel_dim, arguments.memory_format,
+                      arguments.out, arguments.pin_memory, arguments.threads, options);
+  options.device = parse_device(arguments.device, arguments.non_blocking, arguments.stream,
+                                options.memory == OutputMemory::kPinned);
+  return options;
+}
+
+template <Operation kOperation>
+at::Tensor join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
+                py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
+                py::handle non_blocking, py::handle stream, py::handle threads) {
+  BatchOptions options = batch_options(
+      kOperation,
+      {dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream, threads});
+  parse_dim(dim, options);
+  return make_batch(arrays, options).values;
+}
+
+void define_batches(py::module_& module) {
+  module.def("stack", &join<Operation::kStack>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
+             py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
+             py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+             py::arg("threads"), "See tensorlift.stack.");
+  module.def("cat", &join<Operation::kCat>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
+             py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
+             py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+             py::arg("threads"), "See tensorlift.cat.");
+  module.def(
+      "pad",
+      [](py::handle arrays, py::handle value, py::handle side, py::handle multiple_of,
+         py::handle dtype, py::handle channel_dim, py::handle memory_format, py::handle out,
+         py::handle pin_memory, py::handle device, py::handle non_blocking, py::handle stream,
+         py::handle threads) {
+        BatchOptions options =
+            batch_options(Operation::kPad, {dtype, channel_dim, memory_format, out, pin_memory,
+                                            device, non_blocking, stream, threads});
+        parse_padding(value, side, multiple_of, options);
+        Batch batch = make_batch(arrays, options);
+        return std::make_pair(std::move(batch.values), std::move(batch.extents));
+      },
+      py::arg("arrays"), py::arg("value"), py::arg("side"), py::arg("multiple_of"),
+      py::arg("dtype"), py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
+      py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+      py::arg("threads"), "(batch, sizes): see tensorlift.pad.");
+  module.def(
+      "jagged",
+      [](py::handle arrays, py::handle dtype, py::handle out, py::handle pin_memory,
+         py::handle device, py::handle non_blocking, py::handle stream, py::handle threads) {
+        Batch batch = make_batch(
+            arrays,
+            batch_options(Operation::kJagged, {dtype, py::none(), py::none(), out, pin_memory,
+                                               device, non_blocking, stream, threads}));
+        return std::make_pair(std::move(batch.values), std::move(batch.extents));
+      },
+      py::arg("arrays"), py::arg("dtype"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
+      py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
+      "(values, offsets): see tensorlift.jagged.");
+  module.def(
+      "send_tensors",
+      [](py::handle tensors, py::handle device, py::handle stream, py::handle threads) {
+        const auto target = parse_device(device, py::bool_(true), stream, device.is_none());
+        if (target && target->is_plain) throw InternalError("send_tensors: not to this device");
+        return from_numpy_packed(
+            tensors, ConvertOptions(),
+            target ? std::optional<TransferOptions>(target->transfer) : std::nullopt,
+            parse_threads(threads), /*takes_tensors=*/true);
+      },
+      py::arg("tensors"), py::arg("device"), py::arg("stream"), py::arg("threads"),
+      "As from_numpy(device=), or (pin_memory=True) without, but for arrays and tensors of the "
+      "host.");
+  module.def(
+      "can_send_to",
+      [](py::handle device) {
+        const auto target = parse_device(device, py::bool_(true), py::none(), false);
+        return target && !target->is_plain;
+      },
+      py::arg("device"), "Is it a device that send_tensors() knows? It is made ready.");
+  module.def(
+      "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
+      py::arg("device"), "Raises where it names none. It is not made ready.");
+  module.def(
+      "join_columns",
+      [](const py::list& columns, const py::list& ways, const std::string& memory,
+         py::handle device) {
+        const ColumnsMemory where = parse_columns_memory(memory);
+        const auto target =
+            parse_device(device, py::bool_(true), py::none(), where == ColumnsMemory::kPinned);
+        if (target && target->is_plain) throw InternalError("join_columns: not to this device");
+        return join_columns(columns, ways, where,
+                            target ? std::optional(target->transfer) : std::nullopt);
+      },
+      py::arg("columns"), py::arg("ways"), py::arg("memory"), py::arg("device"),
+      "For each list a tensor, a pair of them, or the exception that says why not.");
+  module.def(
+      "explain_batch",
+      [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,
+         py::handle dtype, py::handle channel_dim) {
+        BatchOptions options = batch_options(parse_operation(operation),
+                                             {dtype, channel_dim, py::none(), py::none(), Py_False,
+                                              py::none(), Py_True, py::none(), py::none()});
+        parse_dim(dim, options);
+        parse_padding(py::int_(0), py::str("right"), multiple_of, options);
+        ignore_unused(options);
+        return explain_batch(arrays, options);
+      },
+      py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("multiple_of"),
+      py::arg("dtype"), py::arg("channel_dim"),
+      "(entries, shape, dtype, error): see tensorlift.explain.");
+}
+
+void define_memory(py::module_& module) {
+  module.def(
+      "empty_cache",
+      [] {
+        empty_block_cache();
+        const GilRelease release;
+        empty_segment_pool();
+        empty_received_segments();
+        empty_staging();
+      },
+      "See tensorlift.empty_cache.");
+  module.def("cached_bytes", &cached_bytes, "Bytes of pageable memory that are kept for reuse.");
+  module.def("staging_bytes", &staging_bytes, py::call_guard<py::gil_scoped_release>(),
+             "Bytes of pinned memory in staging buffers.");
+  module.def("empty_pinned", &empty_pinned, py::arg("shape"), py::arg("dtype"),
+             "See tensorlift.empty_pinned.");
+  module.def(
+      "staging",
+      [] {
+        const StagingSettings settings = staging_settings();
+        return py::make_tuple(settings.chunk_bytes, settings.buffers, settings.threads.value_or(0),
+                              settings.own_storage_bytes);
+      },
+      "(chunk_bytes, buffers, threads, own_storage_bytes): see tensorlift.staging.");
+  module.def("set_staging", &parse_staging, py::arg("chunk_bytes"), py::arg("buffers"),
+             py::arg("threads"), py::arg("own_storage_bytes"), "See tensorlift.staging.");
+}
+
+void define_segments(py::module_& module) {
+  module.def("has_segments", &has_segments, "Are there segments of shared memory on this system?");
+  module.def("can_look_up_descriptors", &can_look_up_descriptors,
+             "May other processes look up our file descriptors by number?");
+  module.def(
+      "place_in_segment", &place_in_segment, py::arg("tensor"),
+      "(storage, dtype, offset, shape, strides) of a tensor over a segment of ours, or None.");
+  module.def("offer_segment", &offer_segment, py::arg("tensor"),
+             "What to send so that another process can map the tensor's segment, or None.");
+  module.def("accept_offer", &accept_offer, py::arg("offer"), py::arg("descriptor"),
+             "The bytes that were offered, as a tensor.");
+  module.def("view_of_segment", &view_of_segment, py::arg("bytes"), py::arg("dtype"),
+             py::arg("offset"), py::arg("shape"), py::arg("strides"),
+             "A tensor over the bytes, where place_in_segment() said.");
+  module.def("idle_segment_bytes", &idle_segment_bytes,
+             "Bytes of shared memory that are kept for the next batches that are sent.");
+  module.def("idle_received_bytes", &idle_received_bytes,
+             "Bytes of other processes' shared memory that are kept mapped.");
+}
+
+#ifdef TENSORLIFT_FAULTS
+void define_faults(py::module_& module) {
+  py::list names;
+  for (int fault = 0; fault < static_cast<int>(Fault::kCount); ++fault) {
+    names.append(fault_name(fault));
+  }
+  module.attr("faults") = names;
+  module.def("seed", &seed);
+  module.def("close_gate", &close_gate);
+  module.def("somebody_waits_at_gate", &somebody_waits_at_gate);
+  module.def("open_gate", &open_gate);
+}
+#endif
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  if (_import_array() < 0) throw py::error_already_set();
+  py::register_local_exception_translator(&translate_exception);
+
+  module.doc() = "The native part of tensorlift. Use the functions of the package instead.";
+  module.attr("built_for_torch") = kBuildMark + sizeof("TENSORLIFT_BUILT_FOR_TORCH=") - 1;
+  module.def(
+      "from_numpy",
+      [](py::handle arrays, py::handle dtype, py::handle device, py::handle copy,
+         py::handle readonly, py::handle pin_memory, py::handle non_blocking, py::handle stream,
+         py::handle threads) {
+        const bool is_pinned = parse_bool("pin_memory", pin_memory);
+        const Placement placement{parse_device(device, non_blocking, stream, is_pinned), is_pinned};
+        return from_numpy(arrays, parse_convert_options(dtype, copy, readonly), placement,
+                          parse_threads(threads));
+      },
+      py::arg("arrays"), py::arg("dtype"), py::arg("device"), py::arg("copy"), py::arg("readonly"),
+      py::arg("pin_memory"), py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
+      "One tensor per array: see tensorlift.from_numpy.");
+  module.def(
+      "explain",
+      [](py::handle arrays, py::handle dtype, py::handle copy, py::handle readonly) {
+        return explain(arrays, parse_convert_options(dtype, copy, readonly));
+      },
+      py::arg("arrays"), py::arg("dtype"), py::arg("copy"), py::arg("readonly"),
+      "(action, reason, shape, dtype in, dtype out, nbytes, message) per array.");
+  define_batches(module);
+  define_memory(module);
+  define_segments(module);
+#ifdef TENSORLIFT_FAULTS
+  define_faults(module);
+#endif
+  module.def("default_threads", &default_threads, "Threads that a call uses unless told.");
+}
+
+}  // namespace tensorlift

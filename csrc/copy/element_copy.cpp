@@ -1,0 +1,237 @@
+#include "copy/element_copy.h"
+
+#include <numeric>
+
+#include "copy/fine_cut.h"
+
+namespace tensorlift {
+namespace {
+
+// Elements on their way from one step to the next stay in the first-level cache.
+constexpr std::size_t kBlockBytes = kIsCutFinely ? 128 : 8 << 10;
+
+// How many of the latest ones to look through for one that fits: lists that alternate between a few
+// kinds of arrays are common, lists of many kinds are not worth a search.
+constexpr std::size_t kCopiesToTry = 4;
+
+Swap swap_of(c10::ScalarType type, bool swapped) {
+  if (!swapped) return Swap::kNone;
+  return c10::isComplexType(type) ? Swap::kHalves : Swap::kWhole;
+}
+
+// The order in which the elements lie in the slot: its outermost dimension first.
+void memory_order(int ndim, const std::int64_t* slot_strides, std::uint8_t* order) {
+  std::iota(order, order + ndim, std::uint8_t{0});
+  if (slot_strides == nullptr) return;
+  std::stable_sort(order, order + ndim, [slot_strides](std::uint8_t a, std::uint8_t b) {
+    return slot_strides[a] > slot_strides[b];
+  });
+}
+
+}  // namespace
+
+std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, const void* slot,
+                                  const std::int64_t* slot_strides) {
+  const std::int64_t itemsize = view.element.itemsize;
+  const std::size_t to_size = c10::elementSize(dtype);
+  if (slot_strides != nullptr &&
+      is_contiguous(view.ndim, view.shape, slot_strides, static_cast<std::int64_t>(to_size))) {
+    slot_strides = nullptr;
+  }
+  const ElementCopy::Key key{.from = view.element.twin,
+                             .to = dtype,
+                             .swapped = view.swapped,
+                             .source_aligned = is_multiple(view.data, view.element.itemsize),
+                             .slot_aligned = is_multiple(slot, to_size),
+                             .is_run = false,
+                             .run_stride = 0};
+  const bool is_plain =
+      slot_strides == nullptr && is_contiguous(view.ndim, view.shape, view.strides, itemsize);
+  if (is_plain) return find_run(key, itemsize);
+
+  for (std::size_t i = copies_.size(); i-- > oldest_to_try();) {
+    if (copies_[i].key == key && has_extents(copies_[i], view, slot_strides)) {
+      return static_cast<std::uint32_t>(i);
+    }
+  }
+  if (slot_strides != nullptr) return add_strided(key, view, slot_strides);
+  std::uint8_t order[kMaxDims];
+  memory_order(view.ndim, nullptr, order);
+  Dim dims[kMaxWalkDims];
+  const int count = merge_dims(view.ndim, view.shape, view.strides, order, itemsize, dims);
+  return count == 2 ? find_run(key, dims[1].stride) : add_strided(key, view, nullptr);
+}
+
+std::uint32_t ElementCopies::find_repeated(const void* source, c10::ScalarType dtype,
+                                           const void* slot) {
+  const std::size_t size = c10::elementSize(dtype);
+  return find_run({.from = dtype,
+                   .to = dtype,
+                   .swapped = false,
+                   .source_aligned = is_multiple(source, size),
+                   .slot_aligned = is_multiple(slot, size),
+                   .is_run = true,
+                   .run_stride = 0},
+                  0);
+}
+
+// One like this, but for addresses like these.
+std::uint32_t ElementCopies::realigned(std::uint32_t index, const void* source, const void* slot) {
+  ElementCopy copy = copies_[index];
+  copy.key.source_aligned = is_multiple(source, copy.from_size);
+  copy.key.slot_aligned = is_multiple(slot, copy.to_size);
+  const bool has_one_run =
+      copy.write_dim_count == 0 ||
+      is_one_run(dims_.data() + copy.write_dims, copy.write_dim_count, copy.to_size);
+  copy.writes_in_place = has_one_run && (copy.key.slot_aligned || copy.cast == nullptr);
+  copies_.push_back(copy);
+  return static_cast<std::uint32_t>(copies_.size() - 1);
+}
+
+std::size_t ElementCopies::oldest_to_try() const {
+  return copies_.size() - std::min(copies_.size(), kCopiesToTry);
+}
+
+std::uint32_t ElementCopies::find_run(ElementCopy::Key key, std::int64_t run_stride) {
+  key.is_run = true;
+  key.run_stride = run_stride;
+  for (std::size_t i = copies_.size(); i-- > oldest_to_try();) {
+    if (copies_[i].key == key) return static_cast<std::uint32_t>(i);
+  }
+  return add(key);
+}
+
+bool ElementCopies::has_extents(const ElementCopy& copy, const ArrayView& view,
+                                const std::int64_t* slot_strides) const {
+  if (copy.ndim != view.ndim) return false;
+  const std::int64_t* extents = extents_.data() + copy.extents;
+  const auto ndim = static_cast<std::size_t>(view.ndim);
+  if (!std::equal(view.shape, view.shape + ndim, extents)) return false;
+  if (!std::equal(view.strides, view.strides + ndim, extents + ndim)) return false;
+  if (slot_strides == nullptr) return copy.write_dim_count == 0;
+  if (copy.write_dim_count == 0) return false;
+  return std::equal(slot_strides, slot_strides + ndim, extents + 2 * ndim);
+}
+
+std::uint32_t ElementCopies::add(const ElementCopy::Key& key) {
+  ElementCopy copy{};
+  copy.key = key;
+  copy.from_size = static_cast<std::uint8_t>(c10::elementSize(key.from));
+  copy.to_size = static_cast<std::uint8_t>(c10::elementSize(key.to));
+  copy.reads_in_place = key.is_run && key.run_stride == copy.from_size && !key.swapped;
+  copy.writes_in_place = key.slot_aligned || key.from == key.to;
+  copy.read = rearrange_function(copy.from_size, swap_of(key.from, key.swapped));
+  copy.write = scatter_function(copy.to_size);
+  copy.cast = key.from == key.to ? nullptr : cast_function(key.from, key.to);
+  copies_.push_back(copy);
+  return static_cast<std::uint32_t>(copies_.size() - 1);
+}
+
+std::uint32_t ElementCopies::add_strided(const ElementCopy::Key& key, const ArrayView& view,
+                                         const std::int64_t* slot_strides) {
+  const std::uint32_t index = add(key);
+  ElementCopy& copy = copies_[index];
+  copy.ndim = view.ndim;
+  copy.extents = extents_.size();
+  extents_.append(view.shape, view.shape + view.ndim);
+  extents_.append(view.strides, view.strides + view.ndim);
+
+  std::uint8_t order[kMaxDims];
+  memory_order(view.ndim, slot_strides, order);
+  Dim dims[kMaxWalkDims];
+  int count = merge_dims(view.ndim, view.shape, view.strides, order, copy.from_size, dims);
+  copy.read_dims = dims_.size();
+  copy.read_dim_count = static_cast<std::uint8_t>(count);
+  copy.reads_in_place = is_one_run(dims, count, copy.from_size) && !key.swapped;
+  dims_.append(dims, dims + count);
+  if (slot_strides == nullptr) return index;
+
+  extents_.append(slot_strides, slot_strides + view.ndim);
+  count = merge_dims(view.ndim, view.shape, slot_strides, order, copy.to_size, dims);
+  copy.write_dims = dims_.size();
+  copy.write_dim_count = static_cast<std::uint8_t>(count);
+  copy.writes_in_place = copy.writes_in_place && is_one_run(dims, count, copy.to_size);
+  dims_.append(dims, dims + count);
+  return index;
+}
+
+void ElementCopies::clear() {
+  copies_.clear();
+  extents_.clear();
+  dims_.clear();
+}
+
+void ElementCopies::rearrange(const ElementCopy& copy, const char* source, char* slot,
+                              std::int64_t numel, std::int64_t begin, std::int64_t end) const {
+  const char* elements = source + begin * copy.from_size;  // where reads_in_place
+  char* target = slot + begin * copy.to_size;              // where writes_in_place
+  if (copy.cast == nullptr && copy.key.is_run && copy.writes_in_place) {
+    const std::int64_t stride = copy.key.run_stride;
+    const Rows row{const_cast<char*>(source) + begin * stride, end - begin, stride, 1, 0};
+    copy.read(row, target);
+  } else if (copy.reads_in_place && copy.writes_in_place && copy.key.source_aligned) {
+    copy.cast(elements, target, end - begin);
+  } else {
+    rearrange_in_blocks(copy, source, slot, numel, begin, end);
+  }
+}
+
+void ElementCopies::rearrange_in_blocks(const ElementCopy& copy, const char* source, char* slot,
+                                        std::int64_t numel, std::int64_t begin,
+                                        std::int64_t end) const {
+  const Dim run[] = {{1, 0}, {numel, copy.key.run_stride}};
+  const Dim* read_dims = copy.key.is_run ? run : dims_.data() + copy.read_dims;
+  const int read_dim_count = copy.key.is_run ? 2 : copy.read_dim_count;
+  const auto read = [&](Walker& walker, char* target, std::int64_t count) {
+    while (count > 0) {
+      const Rows rows = walker.next(count);
+      copy.read(rows, target);
+      target += rows.count * rows.columns * copy.from_size;
+      count -= rows.count * rows.columns;
+    }
+  };
+  const auto write = [&](Walker& walker, const char* source, std::int64_t count) {
+    while (count > 0) {
+      const Rows rows = walker.next(count);
+      copy.write(source, rows);
+      source += rows.count * rows.columns * copy.to_size;
+      count -= rows.count * rows.columns;
+    }
+  };
+  // A walker for reading never writes.
+  Walker reader(read_dims, read_dim_count, const_cast<char*>(source), begin);
+  char* target = slot + begin * copy.to_size;  // where writes_in_place
+  if (copy.cast == nullptr && copy.writes_in_place) return read(reader, target, end - begin);
+
+  const Dim in_place[] = {{1, 0}, {numel, copy.to_size}};  // misaligned for a cast
+  const bool has_strides = copy.write_dim_count > 0;
+  Walker writer(has_strides ? dims_.data() + copy.write_dims : in_place,
+                has_strides ? copy.write_dim_count : 2, slot, begin);
+  const char* next = source + begin * copy.from_size;  // where reads_in_place
+  if (copy.cast == nullptr && copy.reads_in_place) return write(writer, next, end - begin);
+
+  alignas(64) char read_block[kBlockBytes];
+  alignas(64) char cast_block[kBlockBytes];
+  const bool reads_in_place = copy.reads_in_place && copy.key.source_aligned;
+  const std::int64_t block_items =
+      static_cast<std::int64_t>(kBlockBytes) / static_cast<std::int64_t>(copy.widest());
+  while (begin < end) {
+    const std::int64_t count = std::min(block_items, end - begin);
+    const char* elements = next;
+    if (!reads_in_place) {
+      read(reader, read_block, count);
+      elements = read_block;
+    }
+    if (copy.cast != nullptr) {
+      char* result = copy.writes_in_place ? target : cast_block;
+      copy.cast(elements, result, count);
+      elements = result;
+    }
+    if (!copy.writes_in_place) write(writer, elements, count);
+    next += count * copy.from_size;
+    target += count * copy.to_size;
+    begin += count;
+  }
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,32 @@
+// Batches that are gathered into staging memory and sent together. Without the GIL; knows nothing
+// of Python.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <vector>
+
+#include "device/transfer.h"
+#include "plan/batch_plan.h"
+
+namespace tensorlift {
+
+// A batch that is to be sent. Borrows its plan.
+struct BatchToSend {
+  const BatchPlan& plan;
+  at::Tensor extents;  // contiguous, of the host; or undefined
+};
+
+struct SentBatch {
+  at::Tensor values;
+  at::Tensor extents;  // defined where they were
+};
+
+// The batches on the device. What is small shares a storage, batches with padding or another memory
+// format apart. Throws c10::Error: no memory.
+[[nodiscard]] std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
+                                                  const TransferOptions& device,
+                                                  std::optional<int> threads);
+
+}  // namespace tensorlift

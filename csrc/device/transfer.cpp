@@ -1,0 +1,266 @@
+#include "device/transfer.h"
+
+#include <ATen/Context.h>
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/StreamGuard.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "device/staging.h"
+#include "errors.h"
+#include "faults.h"
+#include "memory/build.h"
+
+namespace tensorlift {
+namespace {
+
+using DeviceImpl = c10::impl::VirtualGuardImpl;
+
+// Threads fill a buffer at pieces of this size where much is to be sent: by published figures a bus
+// takes some 50 GB/s and a thread gives about 8. Not measured here yet.
+constexpr std::size_t kBytesPerThreadOfMuch = 256 << 10;
+constexpr std::size_t kMuch = 8 << 20;
+
+// A part of a wire, and where in a buffer it lies.
+struct Piece {
+  std::size_t freight;
+  std::size_t begin, end;  // bytes on its wire
+  std::size_t at;          // in the buffer
+};
+
+// Cuts wires into buffers: one after another, several into one where they fit.
+class Cutter {
+ public:
+  Cutter(const std::vector<Freight>& freights, std::size_t limit)
+      : freights_(freights), limit_(limit) {}
+
+  // What the next buffer is filled with; nothing at the end.
+  std::vector<Piece> next() {
+    std::vector<Piece> pieces;
+    std::size_t at = 0;
+    while (freight_ < freights_.size()) {
+      const Wire& wire = freights_[freight_].wire;
+      if (offset_ == wire.nbytes) {
+        ++freight_;
+        offset_ = 0;
+        continue;
+      }
+      if (at >= limit_) break;
+      const std::size_t end = wire.window_end(offset_, limit_ - at);
+      if (!pieces.empty() && at + (end - offset_) > limit_) break;
+      pieces.push_back({freight_, offset_, end, at});
+      at += slot_aligned(end - offset_);
+      offset_ = end;
+      if (end < wire.nbytes) break;
+    }
+    return pieces;
+  }
+
+ private:
+  const std::vector<Freight>& freights_;
+  const std::size_t limit_;
+  std::size_t freight_ = 0;
+  std::size_t offset_ = 0;
+};
+
+// One send() in progress.
+class Transfer {
+ public:
+  Transfer(const TransferOptions& options, std::optional<int> threads)
+      : options_(options),
+        settings_(staging_settings()),
+        threads_(threads ? threads : settings_.threads),
+        impl_(options.device.type()),
+        guard_(options.device),
+        consumer_(options.stream ? *options.stream : current_stream()),
+        copies_(staging_stream(options.device)) {
+    if (is_capturing(copies_) && !is_seeded(Fault::kCaptureAllowed)) {
+      throw RuntimeError(
+          "device: expected no graph capture on the stream that arrays are sent on, got one.");
+    }
+  }
+
+  void allocate(Section& section) const {
+    std::optional<c10::StreamGuard> on_copies;
+    if (!is_seeded(Fault::kMemoryOfConsumer)) on_copies.emplace(copies_);
+    section.sent = bytes_on_device(section.nbytes);
+    section.result = section.dtype == section.wire_dtype
+                         ? section.sent
+                         : bytes_on_device(section.nbytes / c10::elementSize(section.wire_dtype) *
+                                           c10::elementSize(section.dtype));
+  }
+
+  void copy_pinned(const Freight& freight) const {
+    const c10::StreamGuard on_copies(copies_);
+    for (const PinnedSource& source : freight.pinned) {
+      copy_bytes(static_cast<const char*>(source.data), source.nbytes,
+                 freight.sections[source.section].sent, 0);
+      if (is_seeded(Fault::kPinnedNotRecorded)) continue;
+      const bool by_address = is_seeded(Fault::kPinnedByAddress);
+      const void* block = by_address ? source.data : source.block;
+      at::getHostAllocator(options_.device.type())
+          ->record_event(const_cast<void*>(block), by_address ? nullptr : source.context, copies_);
+    }
+  }
+
+  // Fills a buffer and sends it.
+  void send(const std::vector<Freight>& freights, const std::vector<Piece>& pieces) const {
+    const Piece& last = pieces.back();
+    StagingLease buffer =
+        lease_staging(options_.device, last.at + last.end - last.begin, settings_);
+    pass_gate();
+    if (is_seeded(Fault::kCopyBeforeGather)) copy(freights, pieces, buffer);
+    for (const Piece& piece : pieces) {
+      const Wire& wire = freights[piece.freight].wire;
+      wire.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,
+                 wire.nbytes >= kMuch ? kBytesPerThreadOfMuch : kBytesPerThread);
+    }
+    if (!is_seeded(Fault::kCopyBeforeGather)) copy(freights, pieces, buffer);
+  }
+
+  void cast(Section& section) const {
+    if (section.dtype == section.wire_dtype) return;
+    const c10::StreamGuard on_stream(is_seeded(Fault::kCastOnConsumer) ? consumer_ : copies_);
+    const auto numel =
+        static_cast<std::int64_t>(section.nbytes / c10::elementSize(section.wire_dtype));
+    ImplArena arena(2);
+    const at::Tensor sent = build_view(arena, section.sent, section.wire_dtype, 0, {numel});
+    build_view(arena, section.result, section.dtype, 0, {numel}).copy_(sent, /*non_blocking=*/true);
+    section.sent.reset();  // in the order of the copy stream, which has the cast before it
+  }
+
+  // The caller's stream, and the host if it wants to, wait for all that was enqueued.
+  void order() const {
+    with_staging_event(options_.device, [this](c10::Event& arrived) {
+      arrived.record(copies_);
+      if (!is_seeded(Fault::kConsumerNotOrdered)) arrived.block(consumer_);
+      if (!options_.non_blocking) arrived.synchronize();
+    });
+  }
+
+  void record_use(const Section& section) const {
+    if (is_seeded(Fault::kMemoryNotRecorded) && !section.is_own) return;
+    if (is_seeded(Fault::kOwnMemoryNotRecorded) && section.is_own) return;
+    impl_.recordDataPtrOnStream(section.result.storage().data_ptr(), consumer_);
+  }
+
+  [[nodiscard]] std::size_t chunk_bytes() const { return settings_.chunk_bytes; }
+
+ private:
+  c10::Stream current_stream() const {
+    return impl_.getStream(is_seeded(Fault::kStreamOfOtherDevice) ? guard_.original_device()
+                                                                  : options_.device);
+  }
+
+  at::Tensor bytes_on_device(std::size_t nbytes) const {
+    return at::empty({static_cast<std::int64_t>(nbytes)},
+                     at::TensorOptions().dtype(c10::kByte).device(options_.device));
+  }
+
+  static void copy_bytes(const char* source, std::size_t nbytes, const at::Tensor& target,
+                         std::size_t offset) {
+    const auto size = static_cast<std::int64_t>(nbytes);
+    const at::Tensor from = at::from_blob(const_cast<char*>(source), {size}, c10::kByte);
+    ImplArena arena(1);
+    build_view(arena, target, c10::kByte, offset, {size}).copy_(from, /*non_blocking=*/true);
+  }
+
+  // Enqueues the copies out of a buffer, and its event behind them.
+  void copy(const std::vector<Freight>& freights, const std::vector<Piece>& pieces,
+            StagingLease& buffer) const {
+    if (is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(copies_);
+    std::exception_ptr failure;
+    try {
+      const c10::StreamGuard on_copies(copies_);
+      for (const Piece& piece : pieces) {
+        copy_piece(buffer.data() + piece.at, piece, freights[piece.freight].sections);
+      }
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    // After a failure as well: some of the copies may have been enqueued.
+    const bool on_wrong = is_seeded(Fault::kEventOnWrongStream);
+    if (!is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(on_wrong ? consumer_ : copies_);
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  // To the sections that it belongs to.
+  static void copy_piece(const char* memory, const Piece& piece,
+                         const std::vector<Section>& sections) {
+    auto section = std::partition_point(sections.begin(), sections.end(), [&](const Section& s) {
+      return section_end(s) <= piece.begin;
+    });
+    for (; section != sections.end() && section->wire_begin < piece.end; ++section) {
+      if (!section->is_on_wire) continue;
+      const std::size_t first = std::max(piece.begin, section->wire_begin);
+      const std::size_t last = std::min(piece.end, section_end(*section));
+      if (first >= last) continue;
+      const bool at_zero = section->is_own && is_seeded(Fault::kOwnMemoryAtZero);
+      copy_bytes(memory + (first - piece.begin), last - first, section->sent,
+                 at_zero ? 0 : first - section->wire_begin);
+    }
+  }
+
+  static std::size_t section_end(const Section& section) {
+    return section.wire_begin + (section.is_on_wire ? section.nbytes : 0);
+  }
+
+  const TransferOptions& options_;
+  const StagingSettings settings_;
+  const std::optional<int> threads_;
+  const DeviceImpl impl_;
+  const c10::DeviceGuard guard_;
+  const c10::Stream consumer_;
+  const c10::Stream copies_;
+};
+
+}  // namespace
+
+bool can_transfer_to(c10::DeviceType type) {
+  const bool has_streams = type == c10::DeviceType::CUDA || type == c10::DeviceType::XPU ||
+                           type == c10::DeviceType::PrivateUse1;
+  if (!has_streams || !c10::impl::hasDeviceGuardImpl(type)) return false;
+  try {
+    return at::getHostAllocator(type) != nullptr;
+  } catch (const c10::Error&) {
+    return false;
+  }
+}
+
+bool is_capturing([[maybe_unused]] const c10::Stream& stream) {
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
+  return DeviceImpl(stream.device_type()).isStreamCapturing(stream);
+#else
+  return false;
+#endif
+}
+
+void send(std::vector<Freight>& freights, const TransferOptions& options,
+          std::optional<int> threads) {
+  at::globalContext().lazyInitDevice(options.device.type());
+  const PlainDispatch plain;
+  const Transfer transfer(options, threads);
+  const auto for_each_section = [&freights](const auto& function) {
+    for (Freight& freight : freights) {
+      for (Section& section : freight.sections) function(section);
+    }
+  };
+  const auto cast_all = [&] { for_each_section([&](Section& s) { transfer.cast(s); }); };
+  for_each_section([&](Section& section) { transfer.allocate(section); });
+  for (const Freight& freight : freights) transfer.copy_pinned(freight);
+  if (is_seeded(Fault::kCastTooEarly)) cast_all();
+  Cutter cutter(freights, transfer.chunk_bytes());
+  for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
+    transfer.send(freights, pieces);
+  }
+  if (!is_seeded(Fault::kCastTooEarly)) cast_all();
+  transfer.order();
+  for_each_section([&](Section& section) { transfer.record_use(section); });
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,77 @@
+// Transfer: bytes from pinned buffers to memory on a device, on a stream of their own, in order
+// with the caller's stream. Knows of no arrays and no Python.
+//
+// Device-generic: c10's guards, events and host allocators, so that one build serves every backend
+// that has them, and needs no header of any. The rules that it keeps:
+//   - copies run on a stream of their own, whatever the caller's is busy with;
+//   - device memory comes from that stream's pool, and a failed transfer returns it there: it is
+//   not
+//     used again before what was enqueued has run, and nothing has to be undone;
+//   - the caller's stream waits for the copies, and the allocator is told that it uses the memory;
+//   - a buffer's event is recorded after its copies, on their stream.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/ScalarType.h>
+#include <c10/core/Stream.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "plain_dispatch.h"
+#include "plan/wire.h"
+
+namespace tensorlift {
+
+struct TransferOptions {
+  c10::Device device;                 // with an index
+  std::optional<c10::Stream> stream;  // results are ready on it; none: on the current one
+  bool non_blocking = true;           // false: the host waits until they are there
+};
+
+// A part of a wire and where it goes: memory of its own on the device.
+struct Section {
+  std::size_t wire_begin = 0;    // bytes
+  std::size_t nbytes = 0;        // on the wire
+  c10::ScalarType wire_dtype{};  // what is sent
+  c10::ScalarType dtype{};  // what it becomes, on the device; kByte, kByte: all kinds of numbers
+  bool is_own = false;      // of a single tensor
+  bool is_on_wire = true;   // else it gets its elements from a PinnedSource
+  at::Tensor sent{};        // bytes; set by send()
+  at::Tensor result{};      // bytes; set by send(); the same where there is no cast
+};
+
+// Elements that are sent from where they lie, in pinned memory.
+struct PinnedSource {
+  const void* data;
+  std::size_t nbytes;
+  const void* block;  // what the memory's allocator knows it by
+  void* context;
+  std::size_t section;
+};
+
+// What is sent together, and where to.
+struct Freight {
+  Wire wire;
+  std::vector<Section> sections;  // in the order of the wire
+  std::vector<PinnedSource> pinned;
+};
+
+// Has this kind of device what a transfer needs?
+[[nodiscard]] bool can_transfer_to(c10::DeviceType type);
+
+// Is work on this stream recorded for a later replay at the moment? (torch 2.13 and newer; false on
+// older ones.)
+[[nodiscard]] bool is_capturing(const c10::Stream& stream);
+
+// Writes all wires through pinned buffers, sends them, and casts what arrives; fills in `sent` and
+// `result` of all sections. The wires' sources may be changed afterwards; pinned ones not before
+// the copies have run. Throws c10::Error. Without the GIL.
+void send(std::vector<Freight>& freights, const TransferOptions& options,
+          std::optional<int> threads);
+
+}  // namespace tensorlift

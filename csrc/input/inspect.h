@@ -1,0 +1,38 @@
+// Inspect: PyObject → ArrayView. The only file that reads NumPy's structures.
+#pragma once
+
+#include "binding/python_api.h"
+#include "input/numpy_dtype.h"
+#include "plan/array_view.h"
+
+namespace tensorlift {
+
+// Reads one item of the list. Runs no Python code for a numpy.ndarray of any subclass but
+// numpy.ma.MaskedArray (whose mask is asked for), and none for anything that is no array.
+//
+// A NumPy scalar is read into a fresh 0-d array, which `*keep_alive` then owns; it must live as
+// long as the view is used. GIL held. Throws py::error_already_set where Python code raised.
+[[nodiscard]] ArrayView inspect(PyObject* item, py::object* keep_alive);
+
+// The same for what is exactly a numpy.ndarray, no subclass. Runs Python code at most for a dtype
+// that was never seen before.
+[[nodiscard]] inline ArrayView inspect_exact(PyObject* item) {
+  static_assert(sizeof(npy_intp) == sizeof(std::int64_t), "tensorlift needs a 64-bit platform");
+  auto* array = reinterpret_cast<PyArrayObject*>(item);
+  ArrayView view;
+  view.element = element_type(PyArray_DESCR(array));  // first: may run Python code
+  view.data = PyArray_DATA(array);
+  view.shape = reinterpret_cast<const std::int64_t*>(PyArray_DIMS(array));
+  view.strides = reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array));
+  view.ndim = PyArray_NDIM(array);
+  view.holder = Holder::kArray;
+  view.swapped = PyArray_ISBYTESWAPPED(array);
+  view.writeable = PyArray_ISWRITEABLE(array);
+  return view;
+}
+
+// The dtype of an item that inspect() found to be an array or a scalar. Asks NumPy, not the item,
+// whose class may give any answer. GIL held.
+[[nodiscard]] py::object dtype_of(PyObject* item);
+
+}  // namespace tensorlift

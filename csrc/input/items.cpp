@@ -1,0 +1,63 @@
+#include "input/items.h"
+
+#include <string>
+
+#include "binding/torch_objects.h"
+#include "errors.h"
+
+namespace tensorlift {
+namespace {
+
+[[noreturn]] void refuse(py::handle arrays, const char* remedy) {
+  throw TypeError("arrays: expected a list of numpy.ndarray, got " +
+                  std::string(Py_TYPE(arrays.ptr())->tp_name) + ". " + remedy);
+}
+
+// What can be iterated over, but surely was not meant to be.
+void check_is_a_list(py::handle arrays) {
+  PyObject* object = arrays.ptr();
+  if (PyArray_Check(object)) refuse(arrays, "Pass [array], or list(array) for its rows.");
+  if (is_tensor(object)) refuse(arrays, "It is a tensor already.");
+  if (PyUnicode_Check(object) || PyBytes_Check(object)) refuse(arrays, "Pass a list of arrays.");
+  if (py::isinstance(arrays, import_module("collections.abc").attr("Mapping"))) {
+    refuse(arrays, "Pass list(mapping.values()).");
+  }
+}
+
+}  // namespace
+
+Items::Items(py::handle arrays) {
+  if (PyList_CheckExact(arrays.ptr())) {
+    hold(reinterpret_cast<PyListObject*>(arrays.ptr())->ob_item, PyList_GET_SIZE(arrays.ptr()));
+  } else if (PyTuple_CheckExact(arrays.ptr())) {
+    hold(reinterpret_cast<PyTupleObject*>(arrays.ptr())->ob_item, PyTuple_GET_SIZE(arrays.ptr()));
+  } else {
+    check_is_a_list(arrays);
+    hold_all_of(arrays);
+  }
+}
+
+Items::~Items() {
+  if (!PyGILState_Check()) return;  // a forced unwind at interpreter exit: leak (see gil.h)
+  for (PyObject* item : items_) Py_XDECREF(item);
+}
+
+void Items::hold(PyObject** items, Py_ssize_t count) {
+  items_.assign(items, items + count);  // may throw, and then nothing is held yet
+  for (PyObject* item : items_) Py_INCREF(item);
+}
+
+void Items::hold_all_of(py::handle iterable) {
+  const auto iterator = py::reinterpret_steal<py::object>(PyObject_GetIter(iterable.ptr()));
+  if (!iterator) {
+    const bool raised_by_the_object = Py_TYPE(iterable.ptr())->tp_iter != nullptr;
+    if (raised_by_the_object) throw py::error_already_set();
+    PyErr_Clear();
+    refuse(iterable, "Pass a list of arrays.");
+  }
+  const auto list = py::reinterpret_steal<py::object>(PySequence_List(iterator.ptr()));
+  if (!list) throw py::error_already_set();
+  hold(reinterpret_cast<PyListObject*>(list.ptr())->ob_item, PyList_GET_SIZE(list.ptr()));
+}
+
+}  // namespace tensorlift

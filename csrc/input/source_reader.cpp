@@ -1,0 +1,93 @@
+#include "input/source_reader.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "binding/rejection.h"
+#include "binding/torch_objects.h"
+#include "errors.h"
+#include "input/inspect.h"
+#include "input/tensor_input.h"
+
+namespace tensorlift {
+namespace {
+
+// How far ahead to load array headers; see from_numpy.cpp.
+constexpr std::size_t kPrefetchDistance = 4;
+
+// The view with its channel dimension in front.
+void move_channels(std::size_t index, std::int64_t dim, ArrayView& view, std::int64_t* shape,
+                   std::int64_t* strides) {
+  if (dim < -view.ndim || dim >= view.ndim) {
+    throw IndexError("arrays[" + std::to_string(index) +
+                     "]: expected a dimension channel_dim=" + std::to_string(dim) +
+                     ", got an array of " + std::to_string(view.ndim) + " dimensions.");
+  }
+  const std::int64_t channels = dim < 0 ? dim + view.ndim : dim;
+  const auto move = [&](const std::int64_t* from, std::int64_t* to) {
+    to[0] = from[channels];
+    std::copy(from, from + channels, to + 1);
+    std::copy(from + channels + 1, from + view.ndim, to + channels + 1);
+  };
+  move(view.shape, shape);
+  move(view.strides, strides);
+  view.shape = shape;
+  view.strides = strides;
+}
+
+}  // namespace
+
+SourceReader::SourceReader(py::handle arrays, const ReadOptions& options)
+    : items_(arrays),
+      options_(options),
+      convert_{options.dtype, CopyPolicy::kAlways, ReadonlyPolicy::kShare} {
+  sources_.reserve(items_.size());
+}
+
+void SourceReader::read_all() {
+  const bool as_they_are = !options_.channel_dim;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    items_.prefetch(i + kPrefetchDistance);
+    if (as_they_are && PyArray_CheckExact(items_[i])) {
+      const ArrayView view = inspect_exact(items_[i]);
+      if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
+    }
+    read(i);
+  }
+}
+
+Plan SourceReader::read(std::size_t index) {
+  ArrayView view = view_of(index);
+  Plan plan;
+  plan_array(view, convert_, plan);
+  if (plan.action == Action::kReject) {
+    throw_rejection(index, items_[index], shape_of(view), plan);
+  }
+  std::int64_t shape[kMaxDims];
+  std::int64_t strides[kMaxDims];
+  const bool is_passed_over = options_.passes_over_empty && view.ndim == 1 && view.shape[0] == 0;
+  if (options_.channel_dim && !is_passed_over)
+    move_channels(index, *options_.channel_dim, view, shape, strides);
+  sources_.add(view, plan.numel);
+  return plan;
+}
+
+ArrayView SourceReader::view_of(std::size_t index) {
+  PyObject* item = items_[index];
+  if (options_.takes_tensors && is_tensor(item)) {
+    at::Tensor tensor = unpack_tensor(item);
+    const ArrayView view = view_of_tensor(index, Py_TYPE(item)->tp_name, tensor, tensor_strides_);
+    storages_.push_back(tensor.storage());
+    std::copy(view.shape, view.shape + view.ndim, tensor_shape_);  // of a copy, perhaps
+    ArrayView held = view;
+    held.shape = tensor_shape_;
+    return held;
+  }
+  py::object scalar;
+  const ArrayView view = inspect(item, &scalar);
+  if (scalar) scalars_.push_back(std::move(scalar));
+  return view;
+}
+
+}  // namespace tensorlift

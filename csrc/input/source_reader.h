@@ -1,0 +1,59 @@
+// SourceReader: the caller's items, held fast and read into Sources.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "binding/python_api.h"
+#include "input/items.h"
+#include "plan/array_view.h"
+#include "plan/plan.h"
+#include "plan/sources.h"
+
+namespace tensorlift {
+
+struct ReadOptions {
+  std::optional<c10::ScalarType> dtype;     // that they are converted to
+  std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
+  bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
+  bool takes_tensors = true;                // tensors may stand among the arrays
+};
+
+// GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless
+// somebody resizes it behind its owner's back (Storage.resize_(), ndarray.resize(refcheck=False)).
+class SourceReader {
+ public:
+  // Holds the items; throws TypeError where `arrays` is no list of any kind.
+  SourceReader(py::handle arrays, const ReadOptions& options);
+
+  // Reads every item. Throws TypeError, ValueError or IndexError that names the array.
+  void read_all();
+
+  // Reads one item, adds it to sources() and says what will be done with it.
+  Plan read(std::size_t index);
+
+  [[nodiscard]] const Items& items() const { return items_; }
+  [[nodiscard]] const Sources& sources() const { return sources_; }
+
+  // What was read, which is true as long as this lives.
+  [[nodiscard]] Sources take_sources() { return std::move(sources_); }
+
+ private:
+  ArrayView view_of(std::size_t index);
+
+  Items items_;
+  const ReadOptions options_;
+  const ConvertOptions convert_;
+  Sources sources_;
+  std::vector<py::object> scalars_;     // arrays that inspect() made
+  std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
+  std::int64_t tensor_shape_[kMaxDims];
+  std::int64_t tensor_strides_[kMaxDims];
+};
+
+}  // namespace tensorlift

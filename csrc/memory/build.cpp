@@ -1,0 +1,104 @@
+#include "memory/build.h"
+
+#include <ATen/ops/empty.h>
+
+#include <utility>
+
+#include "memory/allocate.h"
+#include "plain_dispatch.h"
+
+namespace tensorlift {
+namespace {
+
+using TensorImplPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+// A tensor without a shape yet.
+at::Tensor tensor_of(ImplArena& arena, c10::Storage&& storage, c10::DispatchKeySet keys,
+                     c10::ScalarType dtype) {
+  return at::Tensor(TensorImplPtr::unsafe_steal_from_new(
+      arena.make<c10::TensorImpl>(std::move(storage), keys, c10::scalarTypeToTypeMeta(dtype))));
+}
+
+// The same over a storage of `nbytes` at `memory`.
+at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+                       c10::Allocator* allocator, c10::ScalarType dtype) {
+  // Memory that torch did not allocate cannot be resized by torch either.
+  const bool resizable = allocator != nullptr;
+  c10::Storage storage(
+      c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(arena.make<c10::StorageImpl>(
+          c10::StorageImpl::use_byte_size_t(), nbytes, std::move(memory), allocator, resizable)));
+  return tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
+}
+
+// A storage that keeps something else alive as well.
+struct OwningStorageImpl : c10::StorageImpl {
+  OwningStorageImpl(std::size_t nbytes, c10::DataPtr&& memory, c10::DataPtr&& kept)
+      : StorageImpl(use_byte_size_t(), nbytes, std::move(memory), /*allocator=*/nullptr,
+                    /*resizable=*/false),
+        owner(std::move(kept)) {}
+
+  void release_resources() override {
+    StorageImpl::release_resources();
+    owner.clear();
+  }
+
+  c10::DataPtr owner;
+};
+
+}  // namespace
+
+at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+                        c10::ScalarType dtype, c10::IntArrayRef shape, c10::IntArrayRef strides) {
+  at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, /*allocator=*/nullptr, dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
+  return tensor;
+}
+
+at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
+                       c10::IntArrayRef shape) {
+  c10::Allocator* allocator = c10::GetAllocator(c10::DeviceType::CPU);  // for a later resize_()
+  const bool is_small = nbytes > 0 && nbytes <= ImplArena::kMaxElementBytes;
+  c10::DataPtr memory = is_small ? arena.allocate_elements(nbytes) : allocate_pageable(nbytes);
+  at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, allocator, dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
+  return tensor;
+}
+
+at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory, c10::DataPtr&& owner,
+                                   std::size_t nbytes, c10::ScalarType dtype, std::int64_t offset,
+                                   c10::IntArrayRef shape, c10::IntArrayRef strides) {
+  c10::Storage storage(c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(
+      arena.make<OwningStorageImpl>(nbytes, std::move(memory), std::move(owner))));
+  at::Tensor tensor =
+      tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
+  tensor.unsafeGetTensorImpl()->set_storage_offset(offset);
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
+  return tensor;
+}
+
+at::Tensor build_empty_like(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
+                            c10::IntArrayRef shape) {
+  const PlainDispatch plain;
+  const at::Tensor none =
+      at::empty({0}, at::TensorOptions().dtype(c10::kByte).device(memory.device()));
+  return build_view(arena, none, dtype, 0, shape);
+}
+
+at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage, c10::ScalarType dtype,
+                              c10::IntArrayRef shape) {
+  at::Tensor tensor =
+      tensor_of(arena, c10::Storage(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
+  return tensor;
+}
+
+at::Tensor build_view(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
+                      std::size_t offset, c10::IntArrayRef shape) {
+  at::Tensor tensor = tensor_of(arena, c10::Storage(memory.storage()), memory.key_set(), dtype);
+  c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
+  impl->set_storage_offset(static_cast<std::int64_t>(offset / c10::elementSize(dtype)));
+  impl->set_sizes_contiguous(shape);
+  return tensor;
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,52 @@
+// Output: the tensor that a batch is written to: a new one, or the caller's.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/MemoryFormat.h>
+
+#include "plan/sources.h"
+
+namespace tensorlift {
+
+// Strides in elements. Throws ValueError: a memory format for another number of dimensions.
+[[nodiscard]] Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format);
+
+// Where a new tensor lies.
+enum class OutputMemory {
+  kPageable,  // warm memory (see block_cache.h), huge pages for much of it
+  kPinned,    // from the accelerator's own allocator
+};
+
+// A new tensor, not filled yet. Throws ValueError: no accelerator to pin for, a
+// memory format for another number of dimensions, more than 64 bits of bytes; c10::Error: no
+// memory.
+[[nodiscard]] at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
+                                     c10::MemoryFormat memory_format, OutputMemory memory);
+
+// Throws ValueError unless the caller's tensor can be written to as it is: this shape and dtype, in
+// the host's memory, no element at another's address, not needed for a gradient.
+void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype);
+
+// Bytes of a contiguous tensor. Throws ValueError where they are more than 64 bits.
+[[nodiscard]] std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype);
+
+// A tensor as it was when it was checked, with its memory: what is written to once the GIL is let
+// go of, when other threads may give the tensor object another shape or storage. (Resizing the
+// storage itself still frees the memory.)
+struct Destination {
+  c10::Storage storage;
+  char* data;
+  c10::ScalarType dtype;
+  Shape shape;
+  Shape strides;  // bytes
+  std::size_t numel;
+  bool is_contiguous;
+
+  [[nodiscard]] std::size_t nbytes() const { return numel * c10::elementSize(dtype); }
+};
+[[nodiscard]] Destination destination_of(const at::Tensor& tensor);
+
+// May some source lie, in part, in the destination? Compares address ranges.
+[[nodiscard]] bool may_overlap(const Destination& destination, const Sources& sources);
+
+}  // namespace tensorlift

@@ -1,0 +1,122 @@
+#include "memory/pinned.h"
+
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/ops/empty.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "errors.h"
+#include "parallel/per_process.h"
+#include "plain_dispatch.h"
+
+namespace tensorlift {
+namespace {
+
+struct Entry {
+  c10::Storage storage;
+  PinnedBlock block;
+  int holders = 0;
+};
+
+// By address and by context; an entry goes with its last holder. A forked child begins with none:
+// it cannot give pinned memory back, and leaves it alone.
+struct Registry {
+  std::mutex mutex;
+  std::map<const char*, Entry> by_address;
+  std::map<void*, const char*> by_context;
+};
+PerProcess<Registry> registry;
+
+std::atomic<std::size_t> block_count{0};
+
+void let_go(const char* address) noexcept {
+  c10::Storage last;  // freed after the lock
+  Registry& all = registry.get();
+  const std::lock_guard lock(all.mutex);
+  const auto found = all.by_address.find(address);
+  if (found == all.by_address.end() || --found->second.holders > 0) return;
+  last = std::move(found->second.storage);
+  all.by_context.erase(found->second.block.context);
+  all.by_address.erase(found);
+  --block_count;
+}
+
+// The deleter of a storage that shares a block: all that it is given is the context.
+void let_go_by_context(void* context) noexcept {
+  const char* address = nullptr;
+  {
+    Registry& all = registry.get();
+    const std::lock_guard lock(all.mutex);
+    const auto found = all.by_context.find(context);
+    if (found == all.by_context.end()) return;
+    address = found->second;
+  }
+  let_go(address);
+}
+
+c10::DeviceType accelerator() {
+  if (at::accelerator::deviceCount() < 1) {
+    throw ValueError(
+        "pinned memory: expected an accelerator to pin it for, got none that torch can use. Take "
+        "pageable memory instead: pin_memory=False, numpy.empty().");
+  }
+  return at::getAccelerator(true).value();
+}
+
+}  // namespace
+
+at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  static_cast<void>(accelerator());
+  const PlainDispatch plain;
+  return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
+}
+
+void* hold_new_pinned(std::size_t nbytes) {
+  const c10::DeviceType type = accelerator();
+  at::globalContext().lazyInitDevice(type);
+  // Of the very allocator that copies are recorded with: at::empty(pinned) may ask another one's
+  // where there are two accelerators.
+  c10::DataPtr pointer = at::getHostAllocator(type)->allocate(nbytes);
+  auto* data = static_cast<char*>(pointer.get());
+  const PinnedBlock block{data, nbytes, pointer.get_context(), type};
+  c10::Storage storage(c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(), nbytes, std::move(pointer), nullptr, false));
+  Registry& all = registry.get();
+  const std::lock_guard lock(all.mutex);
+  all.by_address.emplace(data, Entry{std::move(storage), block, 1});
+  all.by_context.emplace(block.context, data);
+  ++block_count;
+  return data;
+}
+
+void let_go_of_pinned(void* block) noexcept { let_go(static_cast<char*>(block)); }
+
+bool has_pinned_blocks() { return block_count.load(std::memory_order_relaxed) > 0; }
+
+std::optional<PinnedBlock> find_pinned(const void* data, std::size_t nbytes) {
+  if (!has_pinned_blocks()) return std::nullopt;
+  const auto* first = static_cast<const char*>(data);
+  Registry& all = registry.get();
+  const std::lock_guard lock(all.mutex);
+  auto next = all.by_address.upper_bound(first);
+  if (next == all.by_address.begin()) return std::nullopt;
+  const PinnedBlock& block = (--next)->second.block;
+  if (first + nbytes > block.data + block.nbytes) return std::nullopt;
+  return block;
+}
+
+c10::DataPtr share_pinned(const PinnedBlock& block) {
+  Registry& all = registry.get();
+  {
+    const std::lock_guard lock(all.mutex);
+    ++all.by_address.at(block.data).holders;
+  }
+  return {block.data, block.context, &let_go_by_context, c10::Device(c10::DeviceType::CPU)};
+}
+
+}  // namespace tensorlift

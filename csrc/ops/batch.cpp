@@ -1,0 +1,145 @@
+#include "ops/batch.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "binding/conduct.h"
+#include "copy/batch_jobs.h"
+#include "copy/gather.h"
+#include "copy/stream.h"
+#include "device/batch_on_device.h"
+#include "errors.h"
+#include "input/date_units.h"
+#include "input/source_reader.h"
+#include "memory/output.h"
+
+namespace tensorlift {
+namespace {
+
+// So many jobs at a time, so that a million small arrays do not take as much memory for jobs as for
+// elements.
+constexpr std::size_t kJobsAtOnce = 32 << 10;
+
+void check_options(const BatchOptions& options) {
+  if (options.device && options.out) {
+    throw ValueError("out: expected None with device=, got a tensor. Leave one of them out.");
+  }
+  if (!options.out) return;
+  if (options.memory == OutputMemory::kPinned) {
+    throw ValueError("pin_memory: expected False with out=, got True.");
+  }
+  if (options.memory_format != c10::MemoryFormat::Contiguous) {
+    throw ValueError("memory_format: expected None with out=, got another. Give out its strides.");
+  }
+}
+
+// Writes the whole batch, to memory that was used before or not. GIL not needed.
+void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
+            std::optional<int> threads) {
+  if (target.numel == 0) return;
+  GatherJobs jobs;
+  jobs.reserve(std::min(plan.sources.size(), kJobsAtOnce));
+  if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
+  BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
+                  target.strides, jobs);
+  batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
+}
+
+// Writes `from` to `to`: same shape, same dtype. GIL not needed.
+void gather_tensor(const Destination& from, const Destination& to, std::optional<int> threads) {
+  ArrayView view;
+  view.data = from.data;
+  view.shape = from.shape.data();
+  view.strides = from.strides.data();
+  view.ndim = static_cast<int>(from.shape.size());
+  view.element = {from.dtype, ElementKind::kTwin,
+                  static_cast<std::uint8_t>(c10::elementSize(from.dtype))};
+  GatherJobs jobs;
+  if (to.nbytes() >= kStreamFrom) jobs.stream();
+  jobs.add(view, static_cast<std::int64_t>(from.numel), to.dtype, to.data, to.strides.data());
+  jobs.run(threads);
+}
+
+// In the host's memory, never pinned: written here.
+at::Tensor extents_of(const BatchPlan& plan) {
+  const std::optional<Shape> shape = plan.extents_shape();
+  if (!shape) return {};
+  at::Tensor extents =
+      make_output(*shape, c10::kLong, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
+  plan.write_extents(static_cast<std::int64_t*>(extents.mutable_data_ptr()));
+  return extents;
+}
+
+void warn_if_discarding(const BatchPlan& plan) {
+  if (any_discards_imaginary(plan.sources, plan.dtype)) warn_discarded_imaginary();
+}
+
+Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
+  const Shape& shape = plan.layout.shape;
+  at::Tensor fresh;
+  if (options.out) {
+    check_out(*options.out, shape, plan.dtype);
+  } else {
+    std::optional<GilRelease> release;
+    if (options.memory != OutputMemory::kPageable) release.emplace();  // it can take long
+    fresh = make_output(shape, plan.dtype, plan.memory_format, options.memory);
+  }
+  at::Tensor extents = extents_of(plan);
+  warn_if_discarding(plan);  // runs Python code, which may raise, or change out
+  std::optional<Destination> out;
+  if (options.out) {
+    check_out(*options.out, shape, plan.dtype);
+    out = destination_of(*options.out);
+  }
+  const bool is_in_the_way = out && may_overlap(*out, plan.sources);
+  if (is_in_the_way) {
+    fresh = make_output(shape, plan.dtype, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
+  }
+  // From here on nothing is refused any more.
+  const Destination written = fresh.defined() ? destination_of(fresh) : *out;
+  without_gil(written.nbytes(), [&] {
+    gather(plan, written, /*is_warm=*/!fresh.defined(), options.threads);
+    if (is_in_the_way) gather_tensor(written, *out, options.threads);
+  });
+  if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
+  return {out ? *options.out : fresh, std::move(extents)};
+}
+
+Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
+  const TransferOptions& device = options.device->transfer;
+  const at::Tensor extents = extents_of(plan);
+  warn_if_discarding(plan);
+  const GilRelease release;
+  std::vector<SentBatch> sent = send_batches({{plan, extents}}, device, options.threads);
+  return {std::move(sent[0].values), std::move(sent[0].extents)};
+}
+
+Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
+  Batch batch = on_host(plan, options);
+  batch.values = to_plain_device(batch.values, *options.device);
+  if (batch.extents.defined()) batch.extents = to_plain_device(batch.extents, *options.device);
+  return batch;
+}
+
+}  // namespace
+
+ReadOptions read_options(const BatchOptions& options) {
+  return {options.dtype, options.channel_dim,
+          /*passes_over_empty=*/options.layout.operation == Operation::kCat,
+          /*takes_tensors=*/true};
+}
+
+Batch make_batch(py::handle arrays, const BatchOptions& options) {
+  check_options(options);
+  SourceReader reader(arrays, read_options(options));
+  reader.read_all();
+  check_date_units(reader.items(), reader.sources());
+  const BatchPlan plan(reader.sources(), options);
+  if (!options.device) return on_host(plan, options);
+  if (options.device->is_plain) return on_plain_device(plan, options);
+  return on_device(plan, options);
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,35 @@
+// batch: a list of arrays → one tensor. Conducts the stages for stack, cat, pad and jagged, which
+// differ in their layout alone.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "binding/device_options.h"
+#include "binding/python_api.h"
+#include "input/source_reader.h"
+#include "memory/output.h"
+#include "plan/batch_plan.h"
+
+namespace tensorlift {
+
+struct BatchOptions : JoinOptions {
+  std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
+  std::optional<at::Tensor> out;
+  OutputMemory memory = OutputMemory::kPageable;
+  std::optional<DeviceOptions> device;  // none: in the host's memory
+  std::optional<int> threads;
+};
+
+struct Batch {
+  at::Tensor values;   // `out` where that was given
+  at::Tensor extents;  // int64; see BatchPlan::extents_shape(); undefined where there are none
+};
+
+[[nodiscard]] ReadOptions read_options(const BatchOptions& options);
+
+// GIL held; let go of while elements are copied, if that is much, or sent.
+[[nodiscard]] Batch make_batch(py::handle arrays, const BatchOptions& options);
+
+}  // namespace tensorlift

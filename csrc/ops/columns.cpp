@@ -1,0 +1,279 @@
+#include "ops/columns.h"
+
+#include <c10/util/accumulate.h>
+
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "binding/batch_options.h"
+#include "binding/conduct.h"
+#include "binding/gil.h"
+#include "binding/torch_objects.h"
+#include "copy/batch_jobs.h"
+#include "device/batch_on_device.h"
+#include "device/staging.h"
+#include "errors.h"
+#include "input/date_units.h"
+#include "input/source_reader.h"
+#include "memory/allocate.h"
+#include "memory/build.h"
+#include "memory/output.h"
+#include "memory/pinned.h"
+#include "ops/batch.h"
+#include "plan/batch_plan.h"
+#include "shm/segment_pool.h"
+
+namespace tensorlift {
+namespace {
+
+// A column that can be joined.
+struct Column {
+  Column(py::handle items, const BatchOptions& options)
+      : reader(items, read_options(options)), plan(read(reader), options) {
+    discards = any_discards_imaginary(plan.sources, plan.dtype);
+  }
+
+  static const Sources& read(SourceReader& reader) {
+    reader.read_all();
+    check_date_units(reader.items(), reader.sources());
+    return reader.sources();
+  }
+
+  SourceReader reader;
+  const BatchPlan plan;
+  bool discards;
+  at::Tensor values;
+  at::Tensor extents;  // undefined where there are none
+};
+using Columns = std::vector<std::unique_ptr<Column>>;  // nullptr: one that cannot
+
+BatchOptions parse_way(py::handle way) {
+  BatchOptions options;
+  if (way.is_none()) return options;
+  const auto arguments = py::reinterpret_borrow<py::tuple>(way);
+  options.layout.operation = parse_operation(arguments[0]);
+  parse_padding(arguments[2], py::str("right"), py::int_(1), options);
+  parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
+                      /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
+                      /*threads=*/py::none(), options);
+  return options;
+}
+
+py::object as_exception(PyObject* type, const char* message) {
+  return py::reinterpret_borrow<py::object>(type)(message);
+}
+
+// A column, or what is wrong with it.
+std::unique_ptr<Column> read_column(py::handle items, py::handle way, py::object& error) {
+  try {
+    BatchOptions options = parse_way(way);
+    const bool is_stacked = options.layout.operation == Operation::kStack && !options.channel_dim;
+    if (!is_stacked || !PyArray_Check(items.ptr())) return std::make_unique<Column>(items, options);
+    options.layout.operation = Operation::kCat;
+    return std::make_unique<Column>(py::make_tuple(items), options);
+  } catch (const TypeError& refusal) {
+    error = as_exception(PyExc_TypeError, refusal.what());
+  } catch (const ValueError& refusal) {
+    error = as_exception(PyExc_ValueError, refusal.what());
+  } catch (const IndexError& refusal) {
+    error = as_exception(PyExc_IndexError, refusal.what());
+  } catch (const c10::Error& refusal) {  // dtypes that do not promote
+    error = as_exception(PyExc_TypeError, refusal.what_without_backtrace());
+  }
+  return nullptr;
+}
+
+c10::Storage torch_shared(std::size_t nbytes) {
+  c10::Storage storage = new_shared_storage(nbytes);
+  if (!populate(storage.mutable_data(), nbytes)) {
+    throw RuntimeError("shared memory: expected " + std::to_string(nbytes) +
+                       " bytes for a batch, got less: it is full. Use fewer or smaller batches, or "
+                       "enlarge it (/dev/shm; Docker: --shm-size).");
+  }
+  return storage;
+}
+
+c10::Storage segment(std::size_t nbytes) {
+  c10::DataPtr memory;
+  {
+    const GilRelease release;
+    memory = allocate_segment(nbytes);
+  }
+  if (!memory) return torch_shared(nbytes);
+  return {c10::Storage::use_byte_size_t(), nbytes, std::move(memory), /*allocator=*/nullptr,
+          /*resizable=*/false};
+}
+
+at::Tensor pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  const GilRelease release;  // it can take long
+  return make_pinned(shape, dtype);
+}
+
+// A tensor of bytes for many columns; undefined for ColumnsMemory::kOwn.
+at::Tensor make_common(std::size_t nbytes, ColumnsMemory memory) {
+  if (memory == ColumnsMemory::kOwn || nbytes == 0) return {};
+  const auto size = static_cast<std::int64_t>(nbytes);
+  if (memory == ColumnsMemory::kPinned) return pinned({size}, c10::kByte);
+  ImplArena arena(1);
+  return build_over_storage(
+      arena, memory == ColumnsMemory::kSegment ? segment(nbytes) : torch_shared(nbytes), c10::kByte,
+      {size});
+}
+
+// Gives out the memory for tensors: side by side in one block, or each its own.
+class Memory {
+ public:
+  Memory(std::size_t tensors, ColumnsMemory where)
+      : arena_(tensors),
+        where_(where),
+        own_from_(where == ColumnsMemory::kPinned ? staging_settings().own_storage_bytes
+                                                  : std::numeric_limits<std::size_t>::max()) {}
+
+  // First for all tensors, then allocate(), then make() for all, in the same order.
+  void plan(std::size_t nbytes) {
+    if (nbytes < own_from_) total_ += slot_aligned(nbytes);
+  }
+
+  void allocate() { block_ = make_common(total_, where_); }
+
+  // What is left to the next tensor is cleared: others get to see it.
+  at::Tensor make(std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape) {
+    if (nbytes >= own_from_) return pinned(shape, dtype);
+    if (!block_.defined()) return build_empty(arena_, nbytes, dtype, shape);
+    at::Tensor tensor = build_view(arena_, block_, dtype, offset_, shape);
+    const std::size_t end = offset_ + nbytes;
+    offset_ = slot_aligned(end);
+    std::memset(static_cast<char*>(block_.mutable_data_ptr()) + end, 0, offset_ - end);
+    return tensor;
+  }
+
+ private:
+  ImplArena arena_;
+  const ColumnsMemory where_;
+  const std::size_t own_from_;  // bytes
+  std::size_t total_ = 0;
+  std::size_t offset_ = 0;
+  at::Tensor block_;
+};
+
+std::size_t extents_nbytes(const Shape& shape) {
+  return static_cast<std::size_t>(c10::multiply_integers(shape)) * sizeof(std::int64_t);
+}
+
+void allocate(const Columns& columns, ColumnsMemory where) {
+  Memory memory(2 * columns.size(), where);
+  for (const auto& column : columns) {
+    if (!column) continue;
+    memory.plan(column->plan.nbytes);
+    if (const auto shape = column->plan.extents_shape()) memory.plan(extents_nbytes(*shape));
+  }
+  memory.allocate();
+  for (const auto& column : columns) {
+    if (!column) continue;
+    const BatchPlan& plan = column->plan;
+    column->values = memory.make(plan.nbytes, plan.dtype, plan.layout.shape);
+    if (!plan.is_contiguous()) {
+      column->values.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape, plan.strides);
+    }
+    if (const auto shape = plan.extents_shape()) {
+      column->extents = memory.make(extents_nbytes(*shape), c10::kLong, *shape);
+    }
+  }
+}
+
+void write_extents(const Columns& columns) {
+  for (const auto& column : columns) {
+    if (!column || !column->extents.defined()) continue;
+    column->plan.write_extents(static_cast<std::int64_t*>(column->extents.mutable_data_ptr()));
+  }
+}
+
+void fill(const Columns& columns) {
+  write_extents(columns);
+  GatherJobs jobs;
+  std::size_t count = 0;
+  for (const auto& column : columns) count += column ? column->plan.sources.size() : 0;
+  jobs.reserve(count);
+  for (const auto& column : columns) {
+    if (!column || column->plan.nbytes == 0) continue;
+    const BatchPlan& plan = column->plan;
+    const Destination target = destination_of(column->values);
+    BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
+                    target.strides, jobs);
+    batch.add_all([] { return false; });
+  }
+  without_gil(jobs.nbytes(), [&] { jobs.run(std::nullopt); });
+}
+
+void send_all(const Columns& columns, const TransferOptions& device) {
+  ImplArena arena(columns.size());
+  for (const auto& column : columns) {
+    if (!column) continue;
+    if (const auto shape = column->plan.extents_shape()) {
+      column->extents = build_empty(arena, extents_nbytes(*shape), c10::kLong, *shape);
+    }
+  }
+  write_extents(columns);
+  std::vector<BatchToSend> batches;
+  for (const auto& column : columns) {
+    if (column) batches.push_back({column->plan, column->extents});
+  }
+  if (batches.empty()) return;
+  const GilRelease release;
+  std::vector<SentBatch> sent = send_batches(batches, device, std::nullopt);
+  auto next = sent.begin();
+  for (const auto& column : columns) {
+    if (!column) continue;
+    column->values = std::move(next->values);
+    column->extents = std::move(next->extents);
+    ++next;
+  }
+}
+
+py::object result_of(const Column& column) {
+  if (!column.extents.defined()) return wrap_tensor(column.values);
+  return py::make_tuple(wrap_tensor(column.values), wrap_tensor(column.extents));
+}
+
+}  // namespace
+
+ColumnsMemory parse_columns_memory(const std::string& name) {
+  if (name == "own") return ColumnsMemory::kOwn;
+  if (name == "pinned") return ColumnsMemory::kPinned;
+  if (name == "torch") return ColumnsMemory::kTorchShared;
+  if (name == "segment") return ColumnsMemory::kSegment;
+  throw InternalError("memory: expected own, pinned, torch or segment, got " + name);
+}
+
+py::list join_columns(const py::list& columns, const py::list& ways, ColumnsMemory memory,
+                      const std::optional<TransferOptions>& device) {
+  if (columns.size() != ways.size()) {
+    throw InternalError("join_columns: expected a way for each column");
+  }
+  Columns readable;
+  py::list results;
+  bool discards = false;
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    py::object error = py::none();
+    readable.push_back(read_column(columns[c], ways[c], error));
+    discards |= readable.back() && readable.back()->discards;
+    results.append(error);
+  }
+  if (discards) warn_discarded_imaginary();
+  if (device) {
+    send_all(readable, *device);
+  } else {
+    allocate(readable, memory);
+    fill(readable);
+  }
+  for (std::size_t c = 0; c < readable.size(); ++c) {
+    if (readable[c]) results[c] = result_of(*readable[c]);
+  }
+  return results;
+}
+
+}  // namespace tensorlift

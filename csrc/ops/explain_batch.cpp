@@ -1,0 +1,130 @@
+#include "ops/explain_batch.h"
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "binding/torch_objects.h"
+#include "errors.h"
+#include "input/date_units.h"
+#include "input/inspect.h"
+#include "input/source_reader.h"
+#include "memory/output.h"
+#include "ops/explain.h"
+#include "plan/promote.h"
+
+namespace tensorlift {
+namespace {
+
+// What is known of an item before the others are.
+struct Note {
+  bool accepted;
+  Reason reason;
+  c10::ScalarType twin;
+  std::int64_t numel;
+  py::object dtype_in;  // of numpy or torch; None where it is no array
+  py::object shape;
+  std::string error;
+};
+
+bool is_readable(PyObject* item) {
+  return is_tensor(item) || PyArray_Check(item) || PyArray_IsScalar(item, Generic);
+}
+
+py::object dtype_in(PyObject* item) {
+  if (!is_readable(item)) return py::none();
+  if (is_tensor(item)) return dtype_object(unpack_tensor(item).scalar_type());
+  return dtype_of(item);
+}
+
+py::object shape_in(PyObject* item) {
+  if (!is_readable(item)) return py::none();
+  const auto* array = reinterpret_cast<PyArrayObject*>(item);
+  const bool is_array = PyArray_Check(item);
+  if (!is_array && !is_tensor(item)) return py::tuple();  // a NumPy scalar
+  const at::Tensor tensor = is_array ? at::Tensor() : unpack_tensor(item);
+  if (!is_array && tensor.is_nested()) return py::none();
+  const auto ndim =
+      is_array ? static_cast<std::size_t>(PyArray_NDIM(array)) : tensor.sizes().size();
+  const Shape sizes = is_array ? Shape(PyArray_DIMS(array), PyArray_DIMS(array) + ndim)
+                               : Shape(tensor.sizes().begin(), tensor.sizes().end());
+  py::tuple shape(ndim);
+  for (std::size_t d = 0; d < ndim; ++d) shape[d] = py::int_(sizes[d]);
+  return shape;
+}
+
+Note take_note(SourceReader& reader, std::size_t index) {
+  PyObject* item = reader.items()[index];
+  Note note{false, Reason::kNotAnArray, c10::ScalarType::Undefined,
+            0,     dtype_in(item),      shape_in(item),
+            ""};
+  try {
+    const Plan plan = reader.read(index);
+    note.accepted = true;
+    note.reason = plan.reason;
+    note.twin = reader.sources().forms().back().element.twin;
+    note.numel = plan.numel;
+  } catch (const std::runtime_error& error) {  // TypeError, ValueError, IndexError
+    note.error = error.what();
+  }
+  return note;
+}
+
+py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
+  if (!note.accepted) {
+    return py::make_tuple("rejected", "cannot be read", note.shape, note.dtype_in, py::none(), 0,
+                          note.error);
+  }
+  const c10::ScalarType to = dtype.value_or(note.twin);
+  const bool is_as_it_is = note.reason == Reason::kCopyRequested || note.reason == Reason::kCast;
+  const char* reason = !is_as_it_is      ? reason_text(note.reason)
+                       : note.twin != to ? reason_text(Reason::kCast)
+                                         : "part of the batch";
+  std::int64_t nbytes = 0;
+  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(to));
+  if (__builtin_mul_overflow(note.numel, itemsize, &nbytes))
+    nbytes = 0;  // there is an error anyhow
+  return py::make_tuple("copied", reason, note.shape, note.dtype_in, dtype_object(to), nbytes,
+                        py::none());
+}
+
+}  // namespace
+
+py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
+  SourceReader reader(arrays, read_options(options));
+  std::vector<Note> notes;
+  std::string error;
+  for (std::size_t i = 0; i < reader.items().size(); ++i) {
+    notes.push_back(take_note(reader, i));
+    if (error.empty()) error = notes.back().error;
+  }
+  std::optional<c10::ScalarType> dtype;
+  py::object shape = py::none();
+  if (error.empty()) {
+    try {
+      check_date_units(reader.items(), reader.sources());
+      const Layout layout = plan_layout(reader.sources(), options.layout);
+      dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
+      static_cast<void>(checked_nbytes(layout.shape, *dtype));
+      py::tuple sizes(layout.shape.size());
+      for (std::size_t d = 0; d < layout.shape.size(); ++d) sizes[d] = py::int_(layout.shape[d]);
+      shape = std::move(sizes);
+    } catch (const std::runtime_error& refusal) {
+      error = refusal.what();
+    }
+  }
+  py::list entries;
+  for (const Note& note : notes) entries.append(entry_of(note, dtype));
+  return py::make_tuple(entries, shape, dtype ? dtype_object(*dtype) : py::object(py::none()),
+                        error.empty() ? py::object(py::none()) : py::object(py::str(error)));
+}
+
+void ignore_unused(BatchOptions& options) {
+  const Operation operation = options.layout.operation;
+  if (operation == Operation::kPad || operation == Operation::kJagged) options.layout.dim = 0;
+  if (operation == Operation::kJagged) options.channel_dim.reset();
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,17 @@
+// explain, for what builds a batch.
+#pragma once
+
+#include "binding/python_api.h"
+#include "ops/batch.h"
+
+namespace tensorlift {
+
+// What make_batch would do, without doing it: (entries, shape, dtype, error). Entries are as those
+// of explain(); shape and dtype are the batch's, None where there would be none; error is the
+// message of what make_batch would raise, else None. GIL held.
+[[nodiscard]] py::tuple explain_batch(py::handle arrays, const BatchOptions& options);
+
+// Resets the options that the operation does not have, so that explain can be given any.
+void ignore_unused(BatchOptions& options);
+
+}  // namespace tensorlift

@@ -1,0 +1,179 @@
+#include "ops/from_numpy_packed.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "binding/conduct.h"
+#include "binding/gc_pause.h"
+#include "binding/hidden_list.h"
+#include "copy/gather.h"
+#include "device/staging.h"
+#include "faults.h"
+#include "input/source_reader.h"
+#include "memory/build.h"
+#include "memory/pinned.h"
+#include "plan/slabs.h"
+#include "plan/wire.h"
+
+namespace tensorlift {
+namespace {
+
+// The tensors, over the memory of their slabs.
+py::list build_all(const Sources& sources, const Slabs& slabs,
+                   const std::vector<at::Tensor>& memory) {
+  HiddenList tensors(sources.size());
+  ImplArena arena(sources.size());
+  const GcPause gc_pause;
+  slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                              std::size_t index, std::size_t slab, std::size_t offset) {
+    const std::size_t result_offset =
+        offset / c10::elementSize(place.packed) * c10::elementSize(place.dtype);
+    const c10::IntArrayRef shape(sources.shape(form), static_cast<std::size_t>(form.ndim));
+    if (form.numel == 0) {
+      tensors.set(index, build_empty_like(arena, memory[slab], place.dtype, shape));
+      return;
+    }
+    tensors.set(index, build_view(arena, memory[slab], place.dtype, result_offset, shape));
+  });
+  return std::move(tensors).reveal();
+}
+
+// Adds jobs for arrays that come form by form.
+class JobAdder {
+ public:
+  JobAdder(const Sources& sources, GatherJobs& jobs) : sources_(sources), jobs_(jobs) {}
+
+  void add(const Sources::Form& form, std::size_t index, c10::ScalarType dtype, char* slot) {
+    if (form.numel == 0) return;
+    if (last_ == &form) return jobs_.repeat(sources_.data(index), slot);
+    jobs_.add(sources_.view(form, index), form.numel, dtype, slot);
+    last_ = &form;
+  }
+
+ private:
+  const Sources& sources_;
+  GatherJobs& jobs_;
+  const Sources::Form* last_ = nullptr;
+};
+
+std::vector<at::Tensor> fill_pinned(const Sources& sources, const Slabs& slabs,
+                                    std::optional<int> threads) {
+  std::vector<at::Tensor> memory;
+  {
+    const GilRelease release;  // it can take long
+    for (const Slab& slab : slabs.slabs) {
+      memory.push_back(
+          make_pinned({static_cast<std::int64_t>(slot_aligned(slab.nbytes))}, c10::kByte));
+    }
+  }
+  GatherJobs jobs;
+  jobs.clear_gaps();
+  JobAdder adder(sources, jobs);
+  slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                                       std::size_t index, std::size_t slab, std::size_t offset) {
+    auto* first = static_cast<char*>(memory[slab].mutable_data_ptr());
+    adder.add(form, index, place.packed, first + offset);
+  });
+  without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
+  return memory;
+}
+
+// The array's elements, if they can be sent from where they are: in pinned memory, as they have to
+// arrive. Nobody changes them meanwhile, because the caller waits.
+std::optional<PinnedSource> pinned_source(const Sources& sources, const Sources::Form& form,
+                                          const Slabs::Place& place, std::size_t index,
+                                          c10::DeviceType type) {
+  const ArrayView view = sources.view(form, index);
+  const auto itemsize = static_cast<std::int64_t>(view.element.itemsize);
+  const bool is_as_sent = form.element.twin == place.packed && !form.swapped &&
+                          is_contiguous(view.ndim, view.shape, view.strides, itemsize);
+  if (!is_as_sent) return std::nullopt;
+  const auto nbytes = static_cast<std::size_t>(form.numel * itemsize);
+  const std::optional<PinnedBlock> block = find_pinned(view.data, nbytes);
+  if (!block || block->type != type) return std::nullopt;
+  return PinnedSource{view.data, nbytes, block->data, block->context, 0};
+}
+
+// What is sent from where it is, with its slab as the section.
+std::vector<PinnedSource> pinned_sources(const Sources& sources, const Slabs& slabs,
+                                         const TransferOptions& device) {
+  std::vector<PinnedSource> pinned;
+  const bool may_change = device.non_blocking && !is_seeded(Fault::kPinnedThoughWritten);
+  if (may_change || !has_pinned_blocks()) return pinned;
+  slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                              std::size_t index, std::size_t slab, std::size_t) {
+    if (!slabs.slabs[slab].is_own) return;
+    auto source = pinned_source(sources, form, place, index, device.device.type());
+    if (!source) return;
+    source->section = slab;
+    pinned.push_back(*source);
+  });
+  return pinned;
+}
+
+// A section for each slab. Those that are sent from where they are take no place on the wire.
+void add_sections(const Slabs& slabs, Freight& freight) {
+  for (const Slab& slab : slabs.slabs) {
+    freight.sections.push_back({.nbytes = slab.nbytes,
+                                .wire_dtype = slab.packed,
+                                .dtype = slab.dtype,
+                                .is_own = slab.is_own});
+  }
+  for (const PinnedSource& source : freight.pinned) {
+    freight.sections[source.section].is_on_wire = false;
+  }
+  for (Section& section : freight.sections) {
+    section.wire_begin = freight.wire.nbytes;
+    if (section.is_on_wire) freight.wire.nbytes += slot_aligned(section.nbytes);
+  }
+}
+
+std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sources& sources,
+                                 const Slabs& slabs, const TransferOptions& device,
+                                 std::optional<int> threads) {
+  std::vector<Freight> freights(1);
+  Freight& freight = freights[0];
+  freight.pinned = pinned_sources(sources, slabs, device);
+  add_sections(slabs, freight);
+  GatherJobs& jobs = freight.wire.jobs;
+  jobs.clear_gaps();
+  JobAdder adder(sources, jobs);
+  slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+                                       std::size_t index, std::size_t slab, std::size_t offset) {
+    const Section& section = freight.sections[slab];
+    if (section.is_on_wire) {
+      adder.add(form, index, place.packed, Wire::at(section.wire_begin + offset));
+    }
+  });
+  if (is_seeded(Fault::kItemsDropped)) reader.reset();
+  {
+    std::optional<GilRelease> release;
+    if (!is_seeded(Fault::kGilHeld)) release.emplace();
+    send(freights, device, threads);
+  }
+  std::vector<at::Tensor> memory;
+  for (Section& section : freight.sections) memory.push_back(std::move(section.result));
+  return memory;
+}
+
+}  // namespace
+
+py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
+                           const std::optional<TransferOptions>& device, std::optional<int> threads,
+                           bool takes_tensors) {
+  ReadOptions read_options{options.dtype, std::nullopt};
+  read_options.takes_tensors = takes_tensors;
+  auto reader = std::make_unique<SourceReader>(arrays, read_options);
+  reader->read_all();
+  const Sources sources = reader->take_sources();
+  if (sources.size() == 0) return py::list();
+  if (options.dtype && any_discards_imaginary(sources, *options.dtype)) warn_discarded_imaginary();
+  const Slabs slabs = plan_slabs(sources, options.dtype, /*casts_later=*/device.has_value(),
+                                 staging_settings().own_storage_bytes);
+  return build_all(sources, slabs,
+                   device ? send_all(std::move(reader), sources, slabs, *device, threads)
+                          : fill_pinned(sources, slabs, threads));
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,83 @@
+// Slabs: where the tensors of a list lie when they are packed: side by side in one piece of memory,
+// large ones alone. Pure: counts bytes, touches none.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "plan/sources.h"
+
+namespace tensorlift {
+
+// Tensors that are packed the same way. What is cast while it is copied, or not at all, is packed
+// as it will be: all dtypes together, as bytes (kByte, kByte). What is cast after it was packed is
+// packed by pairs of dtypes, so that one cast does for all.
+struct Slab {
+  c10::ScalarType packed, dtype;
+  bool is_own;             // of a single tensor
+  std::size_t nbytes = 0;  // as packed
+};
+
+struct Slabs {
+  // Where the arrays of a form lie: all in `slab`, `step` bytes apart; or, if that is their own,
+  // each in the slab after that of the one before.
+  struct Place {
+    std::size_t slab;
+    std::size_t offset;  // of the first one, in bytes as packed
+    std::size_t step;
+    c10::ScalarType packed, dtype;
+  };
+
+  std::vector<Slab> slabs;    // those for many first
+  std::vector<Place> places;  // for each form of the sources
+
+  // Calls function(form, place, index, slab, offset in bytes as packed) for every array, slab by
+  // slab.
+  template <typename Function>
+  void for_each_in_order(const Sources& sources, Function function) const {
+    for (std::size_t s = 0; s < slabs.size() && !slabs[s].is_own; ++s) {
+      for_each(sources, [&](const auto& form, const Place& place, std::size_t index,
+                            std::size_t slab, std::size_t offset) {
+        if (slab == s) function(form, place, index, slab, offset);
+      });
+    }
+    for_each(sources, [&](const auto& form, const Place& place, std::size_t index, std::size_t slab,
+                          std::size_t offset) {
+      if (slabs[slab].is_own) function(form, place, index, slab, offset);
+    });
+  }
+
+  // The same in the order of the sources.
+  template <typename Function>
+  void for_each(const Sources& sources, Function function) const {
+    auto place = places.begin();
+    sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
+      const bool is_own = slabs[place->slab].is_own;
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::size_t k = i - begin;
+        function(form, *place, i, is_own ? place->slab + k : place->slab,
+                 is_own ? 0 : place->offset + k * place->step);
+      }
+      ++place;
+    });
+  }
+};
+
+// `casts_later`: is there a device that can cast what was packed? (Only widening casts are left to
+// it, and only where they save much.) `own_from`: from so many bytes on a tensor has a slab of its
+// own. Throws ValueError: more than 64 bits of bytes.
+[[nodiscard]] Slabs plan_slabs(const Sources& sources, std::optional<c10::ScalarType> dtype,
+                               bool casts_later, std::size_t own_from);
+
+// Is this cast better done after the elements have been sent: fewer bytes to send, and the same
+// numbers on every device?
+[[nodiscard]] bool is_for_the_device(c10::ScalarType from, c10::ScalarType to);
+
+// Bytes that a cast on the device has to save: a guess at what its launch costs, not measured yet.
+inline constexpr std::size_t kCastOnDeviceFrom = 64 << 10;
+
+}  // namespace tensorlift
