@@ -13,6 +13,7 @@ import torch
 from tensorlift import _build_check
 
 ROOT = Path(__file__).parent.parent
+BACKEND = ROOT / "python" / "build_backend"
 
 pytest.importorskip("setuptools")
 
@@ -22,7 +23,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TENSORLIFT_")}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env={**kept, "PYTHONPATH": str(ROOT / "python"), **environment},
+        env={**kept, "PYTHONPATH": str(BACKEND), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -87,7 +88,7 @@ def test_newer_torches_are_tried(fake_python, version):
 
 def test_an_old_setuptools_is_one_sentence(tmp_path):
     (tmp_path / "setuptools.py").write_text('__version__ = "65.5.0"')
-    path = os.pathsep.join([str(tmp_path), str(ROOT / "python")])
+    path = os.pathsep.join([str(tmp_path), str(BACKEND)])
     result = run("import tensorlift_build", PYTHONPATH=path)
     assert result.returncode == 1
     assert result.stderr.startswith("tensorlift: expected setuptools 77 or newer")

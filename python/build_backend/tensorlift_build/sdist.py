@@ -6,7 +6,7 @@ from pathlib import Path
 
 from setuptools.command.sdist import sdist
 
-_FOLDERS = ("csrc", "python/tensorlift_build", "tests", "benchmarks")
+_FOLDERS = ("csrc", "python/build_backend", "tests", "benchmarks")
 _SUFFIXES = (".py", ".c", ".cpp", ".h", ".md", ".json", ".txt", ".png")
 
 
@@ -18,4 +18,5 @@ class WholeTreeSdist(sdist):
         for folder in _FOLDERS:
             files = sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES)
             self.filelist.extend(map(str, files))
+        self.filelist.prune("build")  # setuptools adds its own list of files, which lies there
         super().make_distribution()
