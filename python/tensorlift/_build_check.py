@@ -8,19 +8,13 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import mmap
-import sys
 from pathlib import Path
 
 import torch
 
+from ._reinstall import reinstall_command
+
 _MARK = b"TENSORLIFT_BUILT_FOR_TORCH="
-
-
-def _rebuild_command() -> str:
-    return (
-        f"Build it again for this one: {sys.executable} -m pip install --force-reinstall "
-        "--no-deps --no-cache-dir tensorlift (from a source folder: its path in place of the name)."
-    )
 
 
 def _torch_of(library: Path) -> str:
@@ -50,18 +44,18 @@ def load_native(package: str, folder: Path, installed: str = torch.__version__) 
         others = sorted(path.name for path in folder.glob("_C*.so")) or "none"
         raise ImportError(
             f"tensorlift: expected the native module {library.name} for this Python, "
-            f"found {others}. {_rebuild_command()}"
+            f"found {others}. {reinstall_command()}"
         )
     built = _torch_of(library)
     if built.split(".")[:2] != installed.split(".")[:2]:
         raise ImportError(
             f"tensorlift was compiled for torch {built}, and torch {installed} is installed. "
-            f"{_rebuild_command()}"
+            f"{reinstall_command()}"
         )
     try:
         importlib.import_module(f"{package}._C")
     except ImportError as error:  # the same version, built with other options
         raise ImportError(
             f"tensorlift was compiled for torch {built} and does not load with the torch "
-            f"{installed} that is installed: {error}. {_rebuild_command()}"
+            f"{installed} that is installed: {error}. {reinstall_command()}"
         ) from error

@@ -99,7 +99,7 @@ def _check_files(options: argparse.Namespace) -> None:
         if options.plot.suffix.lower() not in _FORMATS:
             raise CommandError(f"{options.plot}: expected a name ending in {', '.join(_FORMATS)}")
         if find_spec("matplotlib") is None:
-            raise CommandError('--plot needs matplotlib: pip install "tensorlift[bench]"')
+            raise CommandError("--plot needs matplotlib. Run: pip install matplotlib")
 
 
 def _chosen(options: argparse.Namespace) -> list[Suite]:
