@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import get_args
 
 import torch
 
-from . import __version__, _demo, _explain_files, _files, _info
+from . import __version__, _demo, _explain_files, _info, _output
 from ._bench import command as bench
 from ._errors import CommandError
+from ._text import printable
 from ._typing import Operation
 
-_STATUS = """exit status: 0 done; 1 a mistake in the input, told in one sentence; 2 a mistake in the
-command line; 130 interrupted (Ctrl-C)
+_STATUS = """exit status: 0 done; 1 a mistake in the input or no place for the output, told in one
+sentence; 2 a mistake in the command line; 130 interrupted (Ctrl-C)
 """
 _EXAMPLES = """examples:
   python -m tensorlift demo                          what happens to arrays of many layouts
   python -m tensorlift explain a.npy batch.npz       shared or copied, and why
-  python -m tensorlift bench --suite convert         how fast it is on this machine
-  python -m tensorlift info                          versions and devices, for a bug report
 """
 _DEMO = """examples:
   python -m tensorlift demo                          a sample of many layouts
@@ -32,7 +30,7 @@ _EXPLAIN = """examples:
   python -m tensorlift explain a.npy batch.npz       what from_numpy would do
   python -m tensorlift explain a.npy --dtype float32
   python -m tensorlift explain *.npy --operation stack
-A .npy file is mapped, not read. Nothing is ever unpickled.
+Of the elements nothing is read, and nothing is ever unpickled.
 """
 _BENCH = """examples:
   python -m tensorlift bench                         all suites; some five minutes
@@ -51,8 +49,8 @@ _INFO = """examples:
 def _dtype(name: str) -> torch.dtype:
     try:
         return _explain_files.torch_dtype(name)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("dtype: ")) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tensorlift {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    parser.set_defaults(refuse=parser.error)
+    commands = parser.add_subparsers(dest="command", metavar="command")
 
     def add(name: str, does: str, examples: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -94,11 +93,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    options, unknown = _parser().parse_known_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
     if unknown:  # with the command's own usage, which argparse would not show
-        options.refuse("unrecognized arguments: " + " ".join(unknown))
-    if options.command == "demo":
-        _demo.run(_files.load(options.files) if options.files else _demo.sample(), print)
+        options.refuse("unrecognized arguments: " + " ".join(map(printable, unknown)))
+    if options.command is None:
+        parser.print_help()
+    elif options.command == "demo":
+        _demo.run(options.files, print)
     elif options.command == "explain":
         print(_explain_files.run(options.files, options.operation, options.dtype))
     elif options.command == "bench":
@@ -107,6 +109,7 @@ def _run(arguments: Sequence[str] | None) -> None:
         print(_info.as_json(__version__) if options.json else _info.as_text(__version__))
 
 
+@_output.forgiving_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -117,15 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status, as in the help: 0, 1 or 130 (argparse itself exits with 2).
     """
     try:
-        try:
+        with _output.checked():
             _run(arguments)
-        finally:
-            sys.stdout.flush()  # here, not while Python exits, a closed pipe can be caught
-    except CommandError as error:
-        print(f"tensorlift: {error}", file=sys.stderr)
+    except _output.OutputError as error:
+        _output.discard(sys.stdout)
+        if not error.nobody_reads:
+            _output.complain(error)
         return 1
-    except BrokenPipeError:  # `demo | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except CommandError as error:
+        _output.complain(error)
         return 1
     except KeyboardInterrupt:
         return 130

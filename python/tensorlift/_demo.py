@@ -14,7 +14,7 @@ from ._convert import from_numpy
 from ._errors import CommandError
 from ._explain import explain
 from ._explain_files import table
-from ._files import Array
+from ._files import Array, load
 from ._machine import available_memory
 from ._text import format_bytes, format_table, format_time
 from ._timing import compare
@@ -56,17 +56,30 @@ def _agree(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool
     )
 
 
-def run(named: Sequence[tuple[str, Array]], echo: Callable[[str], None]) -> None:
+def _check_memory(arrays: Sequence[Array]) -> None:
+    needed = 6 * sum(array.nbytes for array in arrays)  # copies of both paths, and what they check
+    available = available_memory()
+    if available is not None and needed > available:
+        raise CommandError(
+            f"the demo would need {format_bytes(needed)} of memory, of which "
+            f"{format_bytes(available)} are free; explain reads nothing"
+        )
+
+
+def run(files: Sequence[str], echo: Callable[[str], None]) -> None:
     """Explains, converts in both ways, compares, and times.
 
     Args:
-        named: (name, array) pairs.
+        files: .npy and .npz files; none for a sample.
         echo: called with each piece of text.
 
     Raises:
-        CommandError: none of the arrays can be converted.
+        CommandError: a file cannot be read; none of the arrays can be converted.
         RuntimeError: the native and the pure path disagree, which is a bug.
     """
+    if files:  # elements are read only once it is known how many there are
+        _check_memory([array for _, array in load(files, elements=False)])
+    named = load(files) if files else sample()
     explanation = explain([array for _, array in named])
     echo(table([name for name, _ in named], explanation))
     arrays = [
@@ -76,14 +89,6 @@ def run(named: Sequence[tuple[str, Array]], echo: Callable[[str], None]) -> None
     ]
     if not arrays:
         raise CommandError("none of these arrays can be converted")
-
-    needed = 6 * sum(array.nbytes for array in arrays)  # copies of both paths, and what they check
-    available = available_memory()
-    if available is not None and needed > available:
-        raise CommandError(
-            f"the demo would need {format_bytes(needed)} of memory, of which "
-            f"{format_bytes(available)} are free; explain reads nothing"
-        )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -18,11 +18,13 @@ def torch_dtype(name: str) -> torch.dtype:
     """The dtype of a name such as `float32` or `torch.float32`.
 
     Raises:
+        TypeError: no array becomes a tensor of it.
         ValueError: there is none.
     """
     dtype = getattr(torch, name.removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"expected a dtype of torch such as float32, got {name!r}")
+    explain([], dtype=dtype)
     return dtype
 
 
@@ -63,7 +65,7 @@ def run(
     Raises:
         CommandError: a file cannot be read, or there is no array in them.
     """
-    named = load(files)
+    named = load(files, elements=False)
     names = [name for name, _ in named]
     explanation = explain([array for _, array in named], operation=operation, dtype=dtype)
     lines = [str(explanation).partition("\n")[0], table(names, explanation)]

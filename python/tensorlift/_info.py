@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from . import _C, _machine
-from ._text import format_bytes, format_table
+from ._text import format_bytes, format_table, printable
 
 # Only these: an environment holds secrets.
 _VARIABLES = (
@@ -122,7 +122,10 @@ def as_text(version: str) -> str:
     short = [(name, fact) for name, fact in known.items() if isinstance(fact, str)]
     long = [(name, fact) for name, fact in known.items() if isinstance(fact, list)]
     blocks = [format_table(("what", "which"), short)]
-    blocks += ["\n  ".join([f"{name}:", *(lines or ["none of note"])]) for name, lines in long]
+    blocks += [
+        "\n  ".join([f"{name}:", *(map(printable, lines) if lines else ["none of note"])])
+        for name, lines in long
+    ]
     return "\n\n".join(blocks)
 
 

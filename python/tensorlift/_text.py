@@ -1,8 +1,17 @@
-"""Numbers and tables as plain text."""
+"""Numbers, names and tables as plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+
+
+def printable(name: object) -> str:
+    """The name, as Python's repr() where a terminal would not show it but obey it.
+
+    Files that mean harm have escape sequences and line ends in their names.
+    """
+    text = str(name)
+    return text if text.isprintable() else repr(text)
 
 
 def format_bytes(nbytes: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import tensorlift
 
 from .. import _machine
 from .._errors import CommandError
+from .._text import printable
 from . import batch, cast, convert, loader, own, report, transfer
 from .harness import Result, Settings, Suite, check, measure
 from .terminal import print_table, progress
@@ -93,11 +95,15 @@ def _check_files(options: argparse.Namespace) -> None:
         if path is None:
             continue
         folder = path.parent
-        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise CommandError(f"{path}: cannot be written: no such folder, or no permission")
+        writable = os.access(path if path.exists() else folder, os.W_OK)
+        if path.is_dir() or not folder.is_dir() or not writable:
+            raise CommandError(
+                f"{printable(path)}: cannot be written: no such folder, or no permission"
+            )
     if options.plot is not None:
         if options.plot.suffix.lower() not in _FORMATS:
-            raise CommandError(f"{options.plot}: expected a name ending in {', '.join(_FORMATS)}")
+            name = printable(options.plot)
+            raise CommandError(f"{name}: expected a name ending in {', '.join(_FORMATS)}")
         if find_spec("matplotlib") is None:
             raise CommandError("--plot needs matplotlib. Run: pip install matplotlib")
 
@@ -177,14 +183,25 @@ def run(options: argparse.Namespace) -> None:
     print()
     results = [result for suite in suites for result in _run(suite, settings)]
     if options.only and not results:
-        raise CommandError(f"--only {options.only}: no case has such a name")
+        raise CommandError(f"--only {printable(options.only)}: no case has such a name")
     if device is None and options.suite == "all":
         print("The suite transfer was left out: torch finds no accelerator here.")
     if options.json is not None:
         questions = [suite.question for suite in suites]
-        report.write_json(options.json, report.document(questions, machine, results))
+        with _written(options.json):
+            report.write_json(options.json, report.document(questions, machine, results))
     if options.plot is not None:
         _plot(results, machine, options.plot)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Within it a file is written; where that fails it is a sentence with its name."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(f"{printable(path)}: cannot be written: {reason}") from error
 
 
 def _plot(results: Sequence[Result], machine: Mapping[str, str], path: Path) -> None:
@@ -192,6 +209,8 @@ def _plot(results: Sequence[Result], machine: Mapping[str, str], path: Path) -> 
 
     drawn = plots.figure(results, machine)
     if drawn is None:
-        raise CommandError(f"{path}: not written: there is no result to draw")
-    plots.save(drawn, path)
-    print(f"Plots: {path}")
+        name = printable(path)
+        raise CommandError(f"{name}: not written: there is no result to draw")
+    with _written(path):
+        plots.save(drawn, path)
+    print(f"Plots: {printable(path)}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from .._errors import CommandError
+from .._text import printable
 from .harness import Case, Extra, Settings, Suite
 from .transfer_cases import all_cases
 from .transfer_extras import host_times, overlap, sweep
@@ -24,7 +25,9 @@ def find_device(kind: str | None) -> torch.device | None:
     """
     device = torch.accelerator.current_accelerator(check_available=True)
     if kind is not None and (device is None or kind != device.type):
-        raise CommandError(f"--device {kind}: torch finds no such accelerator on this machine")
+        raise CommandError(
+            f"--device {printable(kind)}: torch finds no such accelerator on this machine"
+        )
     if kind is None and device is not None and device.type == "mps":
         return None
     return device
