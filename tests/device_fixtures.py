@@ -8,7 +8,8 @@ tests/fake_accelerator, on which a missing wait is wrong data every time, or a r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import numpy as np
@@ -77,6 +78,14 @@ def fake() -> ModuleType:
 def small_ring() -> None:
     """Two buffers of 16 KiB, so that every batch of any size goes through them many times."""
     tensorlift.staging(chunk_bytes=16 << 10, buffers=2)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """For a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.0002)
 
 
 def mixed(count: int = 40, seed: int = 0) -> list[np.ndarray]:

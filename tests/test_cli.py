@@ -1,10 +1,12 @@
 """`python -m tensorlift`: works, helps, and never shows a traceback for a user's mistake."""
 
+import contextlib
 import json
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import numpy as np
@@ -223,13 +225,23 @@ def test_interrupted(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+@contextlib.contextmanager
+def killed_after(seconds, process):
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no signals of this kind")
 def test_ctrl_c_while_it_measures():
     command = [sys.executable, "-m", "tensorlift", "bench", "--suite", "cast"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # Whoever runs tests in the background may have made their children ignore it.
     options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, **options) as process:
+    with subprocess.Popen(command, **options) as process, killed_after(60, process):
         for line in process.stdout:
             if line.startswith("cast: "):
                 break

@@ -144,11 +144,13 @@ def test_the_gil_is_released_while_bytes_are_copied():
 
     ticker = threading.Thread(target=tick)
     ticker.start()
-    begin = time.perf_counter()
-    tensorlift.from_numpy(source, dtype=torch.float32, threads=1)
-    end = time.perf_counter()
-    stop.set()
-    ticker.join()
+    try:
+        begin = time.perf_counter()
+        tensorlift.from_numpy(source, dtype=torch.float32, threads=1)
+        end = time.perf_counter()
+    finally:
+        stop.set()
+        ticker.join()
     inside = [t for t in ticks if begin < t < end]
     longest_gap = max(b - a for a, b in zip([begin, *inside], [*inside, end], strict=True))
     assert longest_gap < 0.5 * (end - begin)

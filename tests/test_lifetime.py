@@ -229,11 +229,13 @@ def test_in_a_reference_cycle():
         # (torch aborts the process where a daemon thread *frees* a tensor at exit, its own too)
         import threading, time
         kept = []
-        def churn(xs):
-            while True:
+        def churn(xs, times):
+            for _ in range(times):
                 kept.append(tl.from_numpy(xs, copy=True))
-        for n in (4, 50_000):
-            threading.Thread(target=churn, args=([np.zeros(n)] * 3,), daemon=True).start()
+            time.sleep(60)
+        for n, times in ((4, 500_000), (50_000, 400)):  # 500 MB at most
+            arguments = ([np.zeros(n)] * 3, times)
+            threading.Thread(target=churn, args=arguments, daemon=True).start()
         time.sleep(0.1)
         """,
         """

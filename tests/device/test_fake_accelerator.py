@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import fake_accelerator
+from device_fixtures import wait_until
 
 FAKE = fake_accelerator.load()
 TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
@@ -155,8 +156,7 @@ def test_threaded_streams_run_without_anybody_waiting():
     done = torch.accelerator.current_stream().record_event()
     assert not done.query()
     FAKE.unblock()
-    while not done.query():
-        pass
+    wait_until(done.query)
     source.fill_(7)
     assert device.tolist() == [1, 2, 3]
 

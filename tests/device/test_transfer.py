@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
 import torch
 
 import tensorlift
-from device_fixtures import NAME, mixed, needs_capture_check, needs_fake, needs_gate, same
+from device_fixtures import (
+    NAME,
+    mixed,
+    needs_capture_check,
+    needs_fake,
+    needs_gate,
+    same,
+    wait_until,
+)
 from tensorlift import _C
 
 
@@ -125,8 +132,7 @@ def test_two_callers_do_not_get_the_same_buffer():
     first = threading.Thread(target=work, args=("a", a))
     second = threading.Thread(target=work, args=("b", b))
     first.start()
-    while not _C.somebody_waits_at_gate():
-        time.sleep(0.001)
+    wait_until(_C.somebody_waits_at_gate)
     second.start()
     second.join(0.2)  # cannot end: the only buffer is the first one's
     _C.open_gate()
@@ -261,8 +267,7 @@ def test_a_list_that_another_thread_empties(fake):
     junk = []
 
     def thief():
-        while fake.stats().get("h2d", 0) < 5:
-            time.sleep(0.0002)
+        wait_until(lambda: fake.stats().get("h2d", 0) >= 5)
         arrays.clear()
         junk.extend(np.full(4096, 251, np.uint8) for _ in range(count))
 
@@ -290,6 +295,7 @@ def in_forked_child(function) -> str:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # may have been ignored by a parent
         signal.alarm(5)
         try:
             function()
