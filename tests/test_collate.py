@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
+from torch.utils.data._utils import collate as utils
 from torch.utils.data._utils.collate import collate as torchs_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
@@ -125,8 +126,6 @@ def test_as_torch_does(name):
     assert like(torchs_collate(samples, collate_fn_map=default_collate_fn_map), expected)
     with tensorlift.install():
         assert like(default_collate(samples), expected)
-    full = default_collate_fn_map | tensorlift.collate_fn_map
-    assert like(torchs_collate(samples, collate_fn_map=full), expected)
 
 
 def test_the_batch_has_memory_of_its_own():
@@ -182,7 +181,10 @@ ERRORS = {
     ),
     "large ints": ([2**64], ""),
     "datetimes": ([np.array(0, "M8[s]")], "samples[0]: expected a dtype with a torch counterpart"),
-    "datetime scalars": ([np.datetime64(0, "s")], "samples[0]: default_collate: batch must"),
+    "datetime scalars": (
+        [np.datetime64(0, "s")],
+        "samples[0]: expected a dtype with a torch counterpart",
+    ),
 }
 
 
@@ -216,8 +218,9 @@ def test_a_missing_key_is_named():
 
 
 def test_no_samples():
-    with pytest.raises(ValueError, match="samples: expected at least one sample"):
-        tensorlift.collate([])
+    for none in ([], ()):
+        with pytest.raises(IndexError, match="samples: expected at least one sample"):
+            tensorlift.collate(none)
 
 
 # ---- more than torch
@@ -241,6 +244,57 @@ def test_arrays_that_torch_refuses():
     ]
     floats = np.ones(3, ml_dtypes.bfloat16)
     assert tensorlift.collate([floats, floats]).dtype == torch.bfloat16
+
+
+def test_scalars_of_other_packages():
+    half = [{"x": ml_dtypes.bfloat16(i / 2)} for i in range(3)]
+    assert tensorlift.collate(half)["x"].tolist() == [0, 0.5, 1]
+    days = [{"t": np.datetime64("2026-01-01")}] * 2
+    assert tensorlift.Collate(dtype={"t": torch.int64})(days)["t"].dtype == torch.int64
+    with pytest.raises(
+        TypeError, match=r'samples\[0\]\["t"\]: .*Collate\(dtype={\'t\': torch.int64}'
+    ):
+        tensorlift.collate(days)
+
+
+def test_masked_values_are_refused():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    with pytest.raises(TypeError, match=r'samples\[1\]\["x"\]: .*mask'):
+        tensorlift.collate([{"x": np.zeros(2)}, {"x": masked}])
+    with tensorlift.install(), pytest.raises(TypeError, match="mask"):
+        default_collate([masked])
+
+
+@pytest.mark.parametrize("first", [{"a": 1}, [1], Point(1, 2), Sample(np.zeros(1), 1)])
+def test_a_sample_that_is_none_is_named(first):
+    with pytest.raises(
+        TypeError, match=r"samples\[1\]: expected .* like samples\[0\], got NoneType"
+    ):
+        tensorlift.collate([first, None])
+
+
+def test_another_default_device():
+    samples = [{"a": np.zeros(2), "b": 1.0, "c": np.float32(2), "d": 3, "t": torch.ones(2)}] * 2
+    with torch.device("meta"):
+        expected = {key: (t.device, t.dtype) for key, t in default_collate(samples).items()}
+        ours = tensorlift.collate(samples)
+        assert {key: (t.device, t.dtype) for key, t in ours.items()} == expected
+        assert (ours["d"].device.type, ours["t"].device.type) == ("meta", "cpu")
+        with tensorlift.install():
+            assert default_collate(samples)["a"].device.type == "meta"
+    torch.set_default_device("cpu")
+    try:
+        assert like(tensorlift.collate(samples), default_collate(samples))
+    finally:
+        torch.set_default_device(None)
+
+
+def test_nesting_without_end():
+    endless = []
+    endless.append(endless)
+    for function in (default_collate, tensorlift.collate):
+        with pytest.raises(RecursionError):
+            function([endless])
 
 
 # ---- types of one's own
@@ -272,17 +326,59 @@ def test_ones_own_function_for_arrays_comes_first():
     assert tensorlift.collate(samples, collate_fn_map={np.ndarray: total}) == {"a": 5.0}
 
 
-def test_install_and_uninstall():
-    before = dict(default_collate_fn_map)
+def test_ones_own_function_for_tensors_sees_arrays_too():
+    def halved(batch, *, collate_fn_map=None):
+        return torch.stack(batch).half()
+
+    samples = [{"a": np.ones(2), "t": torch.ones(2), "s": np.float32(1)}] * 2
+    full = {
+        torch.Tensor: halved,
+        **{k: v for k, v in default_collate_fn_map.items() if k is not torch.Tensor},
+    }
+    expected = torchs_collate(samples, collate_fn_map=full)
+    assert expected["a"].dtype == torch.float16
+    assert like(tensorlift.collate(samples, collate_fn_map={torch.Tensor: halved}), expected)
     with tensorlift.install():
-        assert default_collate_fn_map != before
-        tensorlift.install()
-        assert list(default_collate_fn_map) == list(before)
-    assert default_collate_fn_map == before
-    tensorlift.install()
+        assert like(utils.collate(samples, collate_fn_map=full), expected)
+
+
+def test_a_type_with_a_new_function_is_looked_up_again():
+    samples = [Custom(1), Custom(2)]
+    assert tensorlift.collate(samples, collate_fn_map={Custom: collate_custom}).value == [1, 2]
+    with pytest.raises(TypeError, match="default_collate: batch must contain"):
+        tensorlift.collate(samples)
+    other = {Custom: lambda batch, *, collate_fn_map: "other"}
+    assert tensorlift.collate(samples, collate_fn_map=other) == "other"
+
+
+def test_install_and_uninstall():
+    big_endian = [np.ones(2, ">f4")]
+    for undo in (
+        lambda installed: installed.__exit__(None, None, None),
+        lambda _: tensorlift.uninstall(),
+    ):
+        installed = tensorlift.install()
+        assert default_collate(big_endian).tolist() == [[1, 1]]
+        undo(installed)
+        tensorlift.uninstall()
+        assert utils.collate is torchs_collate
+        with pytest.raises(ValueError, match="byte order"):
+            default_collate(big_endian)
+
+
+def test_install_may_be_nested():
+    with tensorlift.install():
+        with tensorlift.install() as inner:
+            pass
+        inner.__exit__(None, None, None)  # once more changes nothing
+        assert utils.collate is not torchs_collate
+    assert utils.collate is torchs_collate
+    tensorlift.install()  # the user's, which a library's `with` leaves alone
+    with tensorlift.install():
+        pass
+    assert utils.collate is not torchs_collate
     tensorlift.uninstall()
-    tensorlift.uninstall()
-    assert default_collate_fn_map == before
+    assert utils.collate is torchs_collate
 
 
 # ---- data loaders
@@ -416,7 +512,8 @@ def test_errors_of_a_worker_reach_the_consumer():
 
 @pytest.mark.parametrize("samples", [{"x": np.ones(2)}, iter([np.ones(2)]), 5])
 def test_what_is_no_list_of_samples(samples):
-    with pytest.raises(TypeError, match=r"samples: expected a sequence of samples, got \w+\. Pass"):
+    error = KeyError if isinstance(samples, dict) else TypeError  # as torch's
+    with pytest.raises(error, match=r"samples: expected a sequence of samples, got \w+\. Pass"):
         tensorlift.collate(samples)
 
 

@@ -99,13 +99,75 @@ def test_a_cpu_is_no_device_to_send_to():
     assert batch["x"].device.type == "cpu"
 
 
-def test_a_misspelt_place_warns_once():
-    collate = tensorlift.Collate(dtype={"imge": torch.float32, "label": torch.int32})
-    samples = [{"image": np.zeros(2), "label": 3}]
-    with pytest.warns(UserWarning, match="Is it misspelt") as warnings:
-        collate(samples)
-    assert [str(w.message).split("the place ")[1][:7] for w in warnings] == ["'imge',", "'label'"]
-    assert "Is it misspelt?" in str(warnings[0].message)
-    assert collate(samples)["image"].dtype == torch.float64  # and is silent
-    again = pickle.loads(pickle.dumps(collate))
-    assert again == collate
+def test_a_misspelt_place_is_an_error_that_lists_the_places():
+    collate = tensorlift.Collate(dtype={"imge": torch.float32})
+    samples = [{"image": np.zeros(2), "in": [{"x": 1}, 2.0], "name": "a"}]
+    there = (
+        r'samples\[0\]\["image"\], samples\[0\]\["in"\]\[0\]\["x"\], samples\[0\]\["in"\]\[1\]\.'
+    )
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"the place 'imge', got nothing.*are: {there}$"):
+            collate(samples)
+    with pytest.raises(ValueError, match="place 'name', got nothing"):
+        tensorlift.Collate(pad=["name"])(samples)
+
+
+def test_python_numbers():
+    samples = [{"f": 1.5, "i": 2, "b": True, "s": np.float64(1), "l": [1.0, 2]}] * 2
+    to_all = tensorlift.Collate(dtype=torch.float32)(samples)
+    dtypes = [to_all[k].dtype for k in "fibs"] + [t.dtype for t in to_all["l"]]
+    expected = [torch.float32, torch.int64, torch.bool, torch.float32, torch.float32, torch.int64]
+    assert dtypes == expected
+    named = tensorlift.Collate(dtype={"i": torch.int16, "f": torch.float16, 0: torch.bfloat16})(
+        samples
+    )
+    assert [named[k].dtype for k in "fi"] == [torch.float16, torch.int16]
+    assert named["l"][0].dtype == torch.bfloat16
+    assert named["l"][0].tolist() == [1, 1]
+
+
+def test_lists_of_numbers_are_padded_and_joined():
+    samples = [{"ids": [5, 6, 7], "p": [[1.5, 2.5]]}, {"ids": [8], "p": []}]
+    batch = tensorlift.Collate(pad={"ids": -1})([{"ids": s["ids"]} for s in samples])
+    assert batch["ids"].batch.tolist() == [[5, 6, 7], [8, -1, -1]]
+    assert batch["ids"].batch.dtype == torch.int64
+    batch = tensorlift.Collate(jagged=["ids"])([{"ids": s["ids"]} for s in samples])
+    assert batch["ids"].offsets.tolist() == [0, 3, 4]
+    mixed = [{"ids": [1]}, {"ids": np.array([2, 3])}, {"ids": torch.tensor([4])}]
+    assert tensorlift.Collate(pad=["ids"])(mixed)["ids"].sizes.flatten().tolist() == [1, 2, 1]
+    with pytest.raises(
+        TypeError, match=r'samples\[1\]\["ids"\]: expected an array, a tensor or a list'
+    ):
+        tensorlift.Collate(pad=["ids"])([{"ids": [1]}, {"ids": ["a"]}])
+
+
+def test_keys_may_be_anything():
+    sample = {
+        ".x": np.arange(2),
+        "x": np.arange(3),
+        None: np.arange(1),
+        3: np.arange(4),
+        ("a", "b"): np.ones(1),
+    }
+    shorter = {key: value[:1] for key, value in sample.items()} | {"x": np.arange(3)}
+    places = [".x", None, 3, ("a", "b")]
+    batch = tensorlift.Collate(pad=places)([sample, shorter])
+    assert all(type(batch[place]) is tensorlift.Padded for place in places)
+    assert batch["x"].shape == (2, 3)
+
+
+def test_hashable():
+    options = {"pad": {"a": 0}, "dtype": {"b": torch.int8}, "jagged": ["c"], "device": "cpu"}
+    one, other = tensorlift.Collate(**options), tensorlift.Collate(**options)
+    assert hash(one) == hash(other)
+    assert one == other
+    assert len({one, other, tensorlift.Collate()}) == 2
+
+
+def test_a_device_that_is_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(
+        ValueError, match="device: expected a device that torch can use here, got cuda"
+    ):
+        tensorlift.Collate(device="cuda")

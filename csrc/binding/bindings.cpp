@@ -1,11 +1,12 @@
 // Names, arguments and documentation of the native module; no logic.
 #define TENSORLIFT_DEFINES_NUMPY_API
-#include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "binding/batch_options.h"
 #include "binding/device_options.h"
+#include "binding/exceptions.h"
 #include "binding/gil.h"
+#include "binding/native_function.h"
 #include "binding/options.h"
 #include "binding/pinned_array.h"
 #include "binding/python_api.h"
@@ -15,6 +16,7 @@
 #include "faults.h"
 #include "memory/block_cache.h"
 #include "ops/batch.h"
+#include "ops/collate.h"
 #include "ops/columns.h"
 #include "ops/explain.h"
 #include "ops/explain_batch.h"
@@ -34,25 +36,6 @@ namespace {
 // metadata is not.
 [[gnu::used]] const char kBuildMark[] =
     "TENSORLIFT_BUILT_FOR_TORCH=" TENSORLIFT_STRINGIFY(TENSORLIFT_TORCH_VERSION);
-
-void translate_exception(std::exception_ptr exception) {
-  try {
-    if (exception) std::rethrow_exception(exception);
-  } catch (const TypeError& error) {
-    PyErr_SetString(PyExc_TypeError, error.what());
-  } catch (const ValueError& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const IndexError& error) {
-    PyErr_SetString(PyExc_IndexError, error.what());
-  } catch (const RuntimeError& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  } catch (const InternalError& error) {
-    PyErr_Format(PyExc_RuntimeError, "tensorlift internal error: %s. Please report it.",
-                 error.what());
-  } catch (const c10::Error&) {
-    torch::translate_exception_to_python(exception);
-  }
-}
 
 // The arguments that all batches take, in front of those of each.
 struct CommonArguments {
@@ -80,6 +63,24 @@ at::Tensor join(py::handle arrays, py::handle dim, py::handle dtype, py::handle 
   parse_dim(dim, options);
   return make_batch(arrays, options).values;
 }
+
+py::object collate_samples(py::handle samples, py::handle fn_map, py::handle options_for,
+                           py::handle memory, py::handle device) {
+  CollateOptions options{fn_map, options_for, ColumnsMemory::kOwn, std::nullopt};
+  if (!memory.is_none()) options.memory = parse_columns_memory(memory.cast<std::string>());
+  const auto target =
+      parse_device(device, Py_True, py::none(), options.memory == ColumnsMemory::kPinned);
+  if (target && target->is_plain) throw InternalError("collate: not to this device");
+  if (target) options.device = target->transfer;
+  return collate(samples, options);
+}
+
+PyMethodDef native_methods[] = {
+    native_method<&collate_samples>(
+        "collate",
+        "collate(samples, fn_map, options_for, memory, device)\n--\n\nSee tensorlift.collate."),
+    {nullptr, nullptr, 0, nullptr},
+};
 
 void define_batches(py::module_& module) {
   module.def("stack", &join<Operation::kStack>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
@@ -143,19 +144,6 @@ void define_batches(py::module_& module) {
   module.def(
       "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
       py::arg("device"), "Raises where it names none. It is not made ready.");
-  module.def(
-      "join_columns",
-      [](const py::list& columns, const py::list& ways, const std::string& memory,
-         py::handle device) {
-        const ColumnsMemory where = parse_columns_memory(memory);
-        const auto target =
-            parse_device(device, py::bool_(true), py::none(), where == ColumnsMemory::kPinned);
-        if (target && target->is_plain) throw InternalError("join_columns: not to this device");
-        return join_columns(columns, ways, where,
-                            target ? std::optional(target->transfer) : std::nullopt);
-      },
-      py::arg("columns"), py::arg("ways"), py::arg("memory"), py::arg("device"),
-      "For each list a tensor, a pair of them, or the exception that says why not.");
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,
@@ -239,7 +227,7 @@ void define_faults(py::module_& module) {
 
 PYBIND11_MODULE(_C, module) {
   if (_import_array() < 0) throw py::error_already_set();
-  py::register_local_exception_translator(&translate_exception);
+  py::register_local_exception_translator(&set_python_error);
 
   module.doc() = "The native part of tensorlift. Use the functions of the package instead.";
   module.attr("built_for_torch") = kBuildMark + sizeof("TENSORLIFT_BUILT_FOR_TORCH=") - 1;
@@ -263,6 +251,7 @@ PYBIND11_MODULE(_C, module) {
       },
       py::arg("arrays"), py::arg("dtype"), py::arg("copy"), py::arg("readonly"),
       "(action, reason, shape, dtype in, dtype out, nbytes, message) per array.");
+  if (PyModule_AddFunctions(module.ptr(), native_methods) != 0) throw py::error_already_set();
   define_batches(module);
   define_memory(module);
   define_segments(module);

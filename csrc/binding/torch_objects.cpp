@@ -17,6 +17,10 @@ namespace tensorlift {
 
 bool is_tensor(py::handle object) { return THPVariable_Check(object.ptr()); }
 
+PyTypeObject* tensor_type() { return reinterpret_cast<PyTypeObject*>(THPVariableClass); }
+
+bool is_exact_tensor(py::handle object) { return Py_TYPE(object.ptr()) == tensor_type(); }
+
 const at::Tensor& unpack_tensor(py::handle object) { return THPVariable_Unpack(object.ptr()); }
 
 py::object wrap_tensor(at::Tensor tensor) {
@@ -56,6 +60,10 @@ c10::Device device_named(py::handle name) {
   const py::handle type(reinterpret_cast<PyObject*>(&THPDeviceType));  // without an import
   const py::object device = type(name);
   return reinterpret_cast<THPDevice*>(device.ptr())->device;
+}
+
+void set_torch_error(std::exception_ptr exception) {
+  torch::translate_exception_to_python(exception);
 }
 
 c10::Storage new_shared_storage(std::size_t nbytes) {

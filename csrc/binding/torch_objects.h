@@ -9,6 +9,7 @@
 #include <c10/core/Storage.h>
 #include <c10/core/Stream.h>
 
+#include <exception>
 #include <optional>
 
 #include "binding/python_api.h"
@@ -17,6 +18,10 @@ namespace tensorlift {
 
 // A torch.Tensor, a Parameter or an object of another subclass. GIL held, here and below.
 [[nodiscard]] bool is_tensor(py::handle object);
+// torch.Tensor itself.
+[[nodiscard]] PyTypeObject* tensor_type();
+// Exactly a torch.Tensor, no subclass.
+[[nodiscard]] bool is_exact_tensor(py::handle object);
 // `object` is one. The reference lives as long as the object.
 [[nodiscard]] const at::Tensor& unpack_tensor(py::handle object);
 // The Python object of a tensor, made where there is none yet. Throws py::error_already_set.
@@ -32,6 +37,9 @@ namespace tensorlift {
 [[nodiscard]] py::object dtype_object(c10::ScalarType dtype);
 // torch.device(name): throws py::error_already_set where torch does not know it.
 [[nodiscard]] c10::Device device_named(py::handle name);
+
+// Sets Python's error for an exception of torch's.
+void set_torch_error(std::exception_ptr exception);
 
 // torch.UntypedStorage._new_shared(nbytes): a new file in torch's shared memory.
 [[nodiscard]] c10::Storage new_shared_storage(std::size_t nbytes);

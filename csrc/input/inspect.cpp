@@ -1,5 +1,7 @@
 #include "input/inspect.h"
 
+#include "input/numpy_scalar.h"
+
 namespace tensorlift {
 namespace {
 
@@ -35,6 +37,13 @@ ArrayView inspect(PyObject* item, py::object* keep_alive) {
         element_type(descr).kind != ElementKind::kUnsupported && has_masked_values(item);
     ArrayView view = inspect_exact(item);
     if (masked) view.holder = Holder::kMaskedArray;
+    return view;
+  }
+  if (const ScalarType* known = scalar_type_of(item)) {  // without an array in between
+    ArrayView view;
+    view.data = known->value_of(item);
+    view.element = known->element;
+    view.holder = Holder::kScalar;
     return view;
   }
   if (PyArray_IsScalar(item, Generic)) {

@@ -10,8 +10,9 @@ namespace tensorlift {
 // Reads one item of the list. Runs no Python code for a numpy.ndarray of any subclass but
 // numpy.ma.MaskedArray (whose mask is asked for), and none for anything that is no array.
 //
-// A NumPy scalar is read into a fresh 0-d array, which `*keep_alive` then owns; it must live as
-// long as the view is used. GIL held. Throws py::error_already_set where Python code raised.
+// A NumPy scalar of a type that is not NumPy's own is read into a fresh 0-d array, which
+// `*keep_alive` then owns; both must live as long as the view is used. GIL held. Throws
+// py::error_already_set where Python code raised.
 [[nodiscard]] ArrayView inspect(PyObject* item, py::object* keep_alive);
 
 // The same for what is exactly a numpy.ndarray, no subclass. Runs Python code at most for a dtype

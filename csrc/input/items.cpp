@@ -39,12 +39,21 @@ Items::Items(py::handle arrays) {
 
 Items::~Items() {
   if (!PyGILState_Check()) return;  // a forced unwind at interpreter exit: leak (see gil.h)
-  for (PyObject* item : items_) Py_XDECREF(item);
+  for (PyObject* item : own_) Py_XDECREF(item);
+}
+
+Items::Items(Items&& other) noexcept
+    : own_(std::move(other.own_)), size_(other.size_), items_(other.items_) {
+  if (!own_.empty()) items_ = own_.data();  // a short list lies in the object itself
+  other.own_.clear();
+  other.size_ = 0;
 }
 
 void Items::hold(PyObject** items, Py_ssize_t count) {
-  items_.assign(items, items + count);  // may throw, and then nothing is held yet
-  for (PyObject* item : items_) Py_INCREF(item);
+  own_.assign(items, items + count);  // may throw, and then nothing is held yet
+  for (PyObject* item : own_) Py_INCREF(item);
+  size_ = own_.size();
+  items_ = own_.data();
 }
 
 void Items::hold_all_of(py::handle iterable) {

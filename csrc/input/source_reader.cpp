@@ -38,8 +38,8 @@ void move_channels(std::size_t index, std::int64_t dim, ArrayView& view, std::in
 
 }  // namespace
 
-SourceReader::SourceReader(py::handle arrays, const ReadOptions& options)
-    : items_(arrays),
+SourceReader::SourceReader(Items items, const ReadOptions& options)
+    : items_(std::move(items)),
       options_(options),
       convert_{options.dtype, CopyPolicy::kAlways, ReadonlyPolicy::kShare} {
   sources_.reserve(items_.size());
@@ -49,12 +49,27 @@ void SourceReader::read_all() {
   const bool as_they_are = !options_.channel_dim;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     items_.prefetch(i + kPrefetchDistance);
-    if (as_they_are && PyArray_CheckExact(items_[i])) {
-      const ArrayView view = inspect_exact(items_[i]);
-      if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
+    if (as_they_are) {
+      if (PyArray_CheckExact(items_[i])) {
+        const ArrayView view = inspect_exact(items_[i]);
+        if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
+      } else if (options_.takes_tensors && extend_by_tensor(items_[i])) {
+        continue;
+      }
     }
     read(i);
   }
+}
+
+bool SourceReader::extend_by_tensor(PyObject* item) {
+  if (!is_exact_tensor(item)) return false;
+  const at::Tensor& tensor = unpack_tensor(item);
+  ArrayView view;
+  if (!view_of_common_tensor(tensor, view, tensor_strides_)) return false;
+  if (!sources_.extend(view) && !sources_.extend_ragged(view)) return false;
+  if (storages_.empty()) storages_.reserve(items_.size());
+  storages_.push_back(tensor.storage());
+  return true;
 }
 
 Plan SourceReader::read(std::size_t index) {

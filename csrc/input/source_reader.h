@@ -28,8 +28,7 @@ struct ReadOptions {
 // somebody resizes it behind its owner's back (Storage.resize_(), ndarray.resize(refcheck=False)).
 class SourceReader {
  public:
-  // Holds the items; throws TypeError where `arrays` is no list of any kind.
-  SourceReader(py::handle arrays, const ReadOptions& options);
+  SourceReader(Items items, const ReadOptions& options);
 
   // Reads every item. Throws TypeError, ValueError or IndexError that names the array.
   void read_all();
@@ -44,7 +43,9 @@ class SourceReader {
   [[nodiscard]] Sources take_sources() { return std::move(sources_); }
 
  private:
-  ArrayView view_of(std::size_t index);
+  // Adds a tensor that is like the one before it; false: it is not, or is no common tensor.
+  [[nodiscard]] bool extend_by_tensor(PyObject* item);
+  [[nodiscard]] ArrayView view_of(std::size_t index);
 
   Items items_;
   const ReadOptions options_;

@@ -1,5 +1,6 @@
 #include "input/tensor_input.h"
 
+#include <algorithm>
 #include <string>
 
 #include "copy/cast.h"
@@ -45,7 +46,50 @@ at::Tensor plain_clone(const at::Tensor& tensor) {
   return tensor.clone();
 }
 
+// What the keys of a dense tensor on the CPU may be: none says that its elements are something else
+// than what lies in its memory, or that somebody wants to be asked.
+const std::uint64_t kCommonKeys = (c10::DispatchKeySet(c10::DispatchKey::CPU) |
+                                   c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView) |
+                                   c10::DispatchKeySet(c10::DispatchKey::AutogradCPU) |
+                                   c10::DispatchKeySet(c10::DispatchKey::AutocastCPU))
+                                      .raw_repr();
+
 }  // namespace
+
+bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view, std::int64_t* strides) {
+  const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
+  if ((impl.key_set().raw_repr() & ~kCommonKeys) != 0) return false;
+  if (impl.autograd_meta() != nullptr || !impl.has_storage()) return false;
+  const c10::ScalarType dtype = c10::typeMetaToScalarType(impl.dtype());
+  const c10::IntArrayRef sizes = impl.sizes();
+  if (!is_castable(dtype) || sizes.size() > kMaxDims) return false;
+  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(dtype));
+  if (impl.is_contiguous()) {  // its reach without a walk
+    std::int64_t stride = itemsize;
+    for (std::size_t d = sizes.size(); d-- > 0;) {
+      strides[d] = stride;
+      if (__builtin_mul_overflow(stride, std::max<std::int64_t>(sizes[d], 1), &stride))
+        return false;
+    }
+    const auto last = (impl.storage_offset() + impl.numel()) * itemsize;
+    if (impl.storage().data() == nullptr ||
+        static_cast<std::size_t>(last) > impl.storage().nbytes()) {
+      return false;  // also an empty one without memory
+    }
+  } else {
+    if (!has_plain_memory(tensor)) return false;
+    for (std::size_t d = 0; d < sizes.size(); ++d) {
+      strides[d] = byte_stride(tensor, static_cast<std::int64_t>(d));
+    }
+  }
+  view.data = static_cast<char*>(impl.storage().mutable_data()) + impl.storage_offset() * itemsize;
+  view.shape = sizes.data();
+  view.strides = strides;
+  view.ndim = static_cast<int>(sizes.size());
+  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
+  view.holder = Holder::kArray;
+  return true;
+}
 
 ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& tensor,
                          std::int64_t* strides) {

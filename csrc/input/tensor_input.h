@@ -19,4 +19,10 @@ namespace tensorlift {
 [[nodiscard]] ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& tensor,
                                        std::int64_t* strides);
 
+// The same, without a word of what is wrong: true for the tensors that are most frequent, strided
+// and dense ones in the host's memory that no gradient was ever asked of. A few loads, and no call
+// of torch.
+[[nodiscard]] bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view,
+                                         std::int64_t* strides);
+
 }  // namespace tensorlift

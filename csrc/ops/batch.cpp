@@ -133,7 +133,7 @@ ReadOptions read_options(const BatchOptions& options) {
 
 Batch make_batch(py::handle arrays, const BatchOptions& options) {
   check_options(options);
-  SourceReader reader(arrays, read_options(options));
+  SourceReader reader{Items(arrays), read_options(options)};
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
   const BatchPlan plan(reader.sources(), options);

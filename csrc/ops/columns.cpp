@@ -2,6 +2,7 @@
 
 #include <c10/util/accumulate.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -30,61 +31,33 @@
 namespace tensorlift {
 namespace {
 
-// A column that can be joined.
-struct Column {
-  Column(py::handle items, const BatchOptions& options)
-      : reader(items, read_options(options)), plan(read(reader), options) {
-    discards = any_discards_imaginary(plan.sources, plan.dtype);
-  }
+// Numbers that lie side by side, as a source.
+Sources sources_of(std::vector<char>& elements, c10::ScalarType dtype) {
+  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(dtype));
+  const std::int64_t count = static_cast<std::int64_t>(elements.size()) / itemsize;
+  ArrayView view;
+  view.data = elements.data();
+  view.shape = &count;
+  view.strides = &itemsize;
+  view.ndim = 1;
+  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
+  view.holder = Holder::kArray;
+  Sources sources;
+  sources.add(view, count);
+  return sources;
+}
 
-  static const Sources& read(SourceReader& reader) {
-    reader.read_all();
-    check_date_units(reader.items(), reader.sources());
-    return reader.sources();
-  }
-
-  SourceReader reader;
-  const BatchPlan plan;
-  bool discards;
-  at::Tensor values;
-  at::Tensor extents;  // undefined where there are none
-};
-using Columns = std::vector<std::unique_ptr<Column>>;  // nullptr: one that cannot
-
-BatchOptions parse_way(py::handle way) {
-  BatchOptions options;
-  if (way.is_none()) return options;
-  const auto arguments = py::reinterpret_borrow<py::tuple>(way);
-  options.layout.operation = parse_operation(arguments[0]);
-  parse_padding(arguments[2], py::str("right"), py::int_(1), options);
-  parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
-                      /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
-                      /*threads=*/py::none(), options);
+JoinOptions as_it_is(std::optional<c10::ScalarType> cast_to) {
+  JoinOptions options;
+  options.layout.operation = Operation::kCat;
+  options.dtype = cast_to;
   return options;
 }
 
-py::object as_exception(PyObject* type, const char* message) {
-  return py::reinterpret_borrow<py::object>(type)(message);
-}
-
-// A column, or what is wrong with it.
-std::unique_ptr<Column> read_column(py::handle items, py::handle way, py::object& error) {
-  try {
-    BatchOptions options = parse_way(way);
-    const bool is_stacked = options.layout.operation == Operation::kStack && !options.channel_dim;
-    if (!is_stacked || !PyArray_Check(items.ptr())) return std::make_unique<Column>(items, options);
-    options.layout.operation = Operation::kCat;
-    return std::make_unique<Column>(py::make_tuple(items), options);
-  } catch (const TypeError& refusal) {
-    error = as_exception(PyExc_TypeError, refusal.what());
-  } catch (const ValueError& refusal) {
-    error = as_exception(PyExc_ValueError, refusal.what());
-  } catch (const IndexError& refusal) {
-    error = as_exception(PyExc_IndexError, refusal.what());
-  } catch (const c10::Error& refusal) {  // dtypes that do not promote
-    error = as_exception(PyExc_TypeError, refusal.what_without_backtrace());
-  }
-  return nullptr;
+const Sources& read(SourceReader& reader) {
+  reader.read_all();
+  check_date_units(reader.items(), reader.sources());
+  return reader.sources();
 }
 
 c10::Storage torch_shared(std::size_t nbytes) {
@@ -167,13 +140,11 @@ std::size_t extents_nbytes(const Shape& shape) {
 void allocate(const Columns& columns, ColumnsMemory where) {
   Memory memory(2 * columns.size(), where);
   for (const auto& column : columns) {
-    if (!column) continue;
     memory.plan(column->plan.nbytes);
     if (const auto shape = column->plan.extents_shape()) memory.plan(extents_nbytes(*shape));
   }
   memory.allocate();
   for (const auto& column : columns) {
-    if (!column) continue;
     const BatchPlan& plan = column->plan;
     column->values = memory.make(plan.nbytes, plan.dtype, plan.layout.shape);
     if (!plan.is_contiguous()) {
@@ -187,7 +158,7 @@ void allocate(const Columns& columns, ColumnsMemory where) {
 
 void write_extents(const Columns& columns) {
   for (const auto& column : columns) {
-    if (!column || !column->extents.defined()) continue;
+    if (!column->extents.defined()) continue;
     column->plan.write_extents(static_cast<std::int64_t*>(column->extents.mutable_data_ptr()));
   }
 }
@@ -196,10 +167,10 @@ void fill(const Columns& columns) {
   write_extents(columns);
   GatherJobs jobs;
   std::size_t count = 0;
-  for (const auto& column : columns) count += column ? column->plan.sources.size() : 0;
+  for (const auto& column : columns) count += column->plan.sources.size();
   jobs.reserve(count);
   for (const auto& column : columns) {
-    if (!column || column->plan.nbytes == 0) continue;
+    if (column->plan.nbytes == 0) continue;
     const BatchPlan& plan = column->plan;
     const Destination target = destination_of(column->values);
     BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
@@ -212,7 +183,6 @@ void fill(const Columns& columns) {
 void send_all(const Columns& columns, const TransferOptions& device) {
   ImplArena arena(columns.size());
   for (const auto& column : columns) {
-    if (!column) continue;
     if (const auto shape = column->plan.extents_shape()) {
       column->extents = build_empty(arena, extents_nbytes(*shape), c10::kLong, *shape);
     }
@@ -220,26 +190,38 @@ void send_all(const Columns& columns, const TransferOptions& device) {
   write_extents(columns);
   std::vector<BatchToSend> batches;
   for (const auto& column : columns) {
-    if (column) batches.push_back({column->plan, column->extents});
+    batches.push_back({column->plan, column->extents});
   }
   if (batches.empty()) return;
   const GilRelease release;
   std::vector<SentBatch> sent = send_batches(batches, device, std::nullopt);
   auto next = sent.begin();
   for (const auto& column : columns) {
-    if (!column) continue;
     column->values = std::move(next->values);
     column->extents = std::move(next->extents);
     ++next;
   }
 }
 
-py::object result_of(const Column& column) {
-  if (!column.extents.defined()) return wrap_tensor(column.values);
-  return py::make_tuple(wrap_tensor(column.values), wrap_tensor(column.extents));
+}  // namespace
+
+Column::Column(c10::ArrayRef<PyObject*> values, const BatchOptions& options)
+    : reader(Items(values), read_options(options)), plan(read(reader), options) {
+  discards = any_discards_imaginary(plan.sources, plan.dtype);
 }
 
-}  // namespace
+Column::Column(std::vector<char> elements, c10::ScalarType dtype,
+               std::optional<c10::ScalarType> cast_to)
+    : reader(Items(c10::ArrayRef<PyObject*>()), ReadOptions()),
+      numbers(std::move(elements)),
+      own_sources(sources_of(numbers, dtype)),
+      plan(own_sources, as_it_is(cast_to)),
+      discards(false) {}
+
+py::object Column::result() const {
+  if (!extents.defined()) return wrap_tensor(values);
+  return py::make_tuple(wrap_tensor(values), wrap_tensor(extents));
+}
 
 ColumnsMemory parse_columns_memory(const std::string& name) {
   if (name == "own") return ColumnsMemory::kOwn;
@@ -249,31 +231,26 @@ ColumnsMemory parse_columns_memory(const std::string& name) {
   throw InternalError("memory: expected own, pinned, torch or segment, got " + name);
 }
 
-py::list join_columns(const py::list& columns, const py::list& ways, ColumnsMemory memory,
-                      const std::optional<TransferOptions>& device) {
-  if (columns.size() != ways.size()) {
-    throw InternalError("join_columns: expected a way for each column");
-  }
-  Columns readable;
-  py::list results;
-  bool discards = false;
-  for (std::size_t c = 0; c < columns.size(); ++c) {
-    py::object error = py::none();
-    readable.push_back(read_column(columns[c], ways[c], error));
-    discards |= readable.back() && readable.back()->discards;
-    results.append(error);
-  }
-  if (discards) warn_discarded_imaginary();
-  if (device) {
-    send_all(readable, *device);
-  } else {
-    allocate(readable, memory);
-    fill(readable);
-  }
-  for (std::size_t c = 0; c < readable.size(); ++c) {
-    if (readable[c]) results[c] = result_of(*readable[c]);
-  }
-  return results;
+BatchOptions parse_column_options(py::handle given) {
+  BatchOptions options;
+  if (given.is_none()) return options;
+  const auto arguments = py::reinterpret_borrow<py::tuple>(given);
+  options.layout.operation = parse_operation(arguments[0]);
+  parse_padding(arguments[2], py::str("right"), py::int_(1), options);
+  parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
+                      /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
+                      /*threads=*/py::none(), options);
+  return options;
+}
+
+void join(const Columns& columns, ColumnsMemory memory,
+          const std::optional<TransferOptions>& device) {
+  const bool discard = std::any_of(columns.begin(), columns.end(),
+                                   [](const auto& column) { return column->discards; });
+  if (discard) warn_discarded_imaginary();
+  if (device) return send_all(columns, *device);
+  allocate(columns, memory);
+  fill(columns);
 }
 
 }  // namespace tensorlift

@@ -1,11 +1,21 @@
-// columns: many lists of arrays → a batch each, all in one gather.
+// Columns: what stands in the same place of all samples, for each such place → a batch each, all in
+// one gather or one transfer.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
+
+#include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "binding/python_api.h"
 #include "device/transfer.h"
+#include "input/source_reader.h"
+#include "ops/batch.h"
+#include "plan/batch_plan.h"
 
 namespace tensorlift {
 
@@ -20,14 +30,36 @@ enum class ColumnsMemory {
 // "own", "pinned", "torch" or "segment".
 [[nodiscard]] ColumnsMemory parse_columns_memory(const std::string& name);
 
-// `columns`: a list of lists, or of arrays of at least one dimension, which are a column as they
-// are; `ways`: for each None (stacked), or a tuple (operation, dtype, value, channel_dim,
-// memory_format) of arguments of stack, pad or jagged. A list with the result for each column, a
-// tensor or a pair of them, or the exception, not raised, that says why it cannot be joined. With
-// `device` all are sent there together, else they lie in `memory`. GIL held; let go of while
+// What is to become one tensor, or a pair of them. GIL held, here and below.
+struct Column {
+  // Reads arrays, NumPy scalars and tensors, which the caller holds as long as this lives. Throws
+  // TypeError, ValueError or IndexError that names arrays[i], or c10::Error: dtypes that do not
+  // promote.
+  Column(c10::ArrayRef<PyObject*> values, const BatchOptions& options);
+
+  // Numbers that are a column as they are: [count].
+  Column(std::vector<char> elements, c10::ScalarType dtype, std::optional<c10::ScalarType> cast_to);
+
+  // The tensor, or (values, sizes) or (values, offsets), once it is filled.
+  [[nodiscard]] py::object result() const;
+
+  SourceReader reader;
+  std::vector<char> numbers;
+  const Sources own_sources;  // of `numbers`
+  const BatchPlan plan;
+  bool discards;  // imaginary parts
+  at::Tensor values;
+  at::Tensor extents;  // undefined where there are none
+};
+using Columns = std::vector<std::unique_ptr<Column>>;
+
+// The arguments of stack, pad or jagged: a tuple (operation, dtype, value, channel_dim,
+// memory_format), or None for those of stack.
+[[nodiscard]] BatchOptions parse_column_options(py::handle options);
+
+// Fills all columns, on the `device` if there is one, else in `memory`. The GIL is let go of while
 // elements are sent, or copied, if that is much.
-[[nodiscard]] py::list join_columns(const py::list& columns, const py::list& ways,
-                                    ColumnsMemory memory,
-                                    const std::optional<TransferOptions>& device);
+void join(const Columns& columns, ColumnsMemory memory,
+          const std::optional<TransferOptions>& device);
 
 }  // namespace tensorlift

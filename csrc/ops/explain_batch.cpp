@@ -93,7 +93,7 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
 }  // namespace
 
 py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
-  SourceReader reader(arrays, read_options(options));
+  SourceReader reader{Items(arrays), read_options(options)};
   std::vector<Note> notes;
   std::string error;
   for (std::size_t i = 0; i < reader.items().size(); ++i) {

@@ -164,7 +164,7 @@ py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
                            bool takes_tensors) {
   ReadOptions read_options{options.dtype, std::nullopt};
   read_options.takes_tensors = takes_tensors;
-  auto reader = std::make_unique<SourceReader>(arrays, read_options);
+  auto reader = std::make_unique<SourceReader>(Items(arrays), read_options);
   reader->read_all();
   const Sources sources = reader->take_sources();
   if (sources.size() == 0) return py::list();

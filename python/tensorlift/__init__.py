@@ -15,7 +15,6 @@ from importlib.metadata import version  # noqa: E402
 from . import reference  # noqa: E402
 from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
 from ._collate import collate  # noqa: E402
-from ._collate_leaves import collate_fn_map  # noqa: E402
 from ._collate_options import Collate  # noqa: E402
 from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
@@ -38,7 +37,6 @@ __all__ = [
     "__version__",
     "cat",
     "collate",
-    "collate_fn_map",
     "convert",
     "empty_cache",
     "empty_pinned",

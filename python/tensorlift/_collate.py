@@ -1,47 +1,37 @@
-"""Samples to batches: torch.utils.data.default_collate, with one native call for all arrays."""
+"""Samples to batches: torch.utils.data.default_collate, as one native walk over the samples.
+
+The walk is csrc/ops/collate.cpp. What it does not know comes here: containers of other types, and
+values that torch has to decide about.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+import re
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Number
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from torch.utils._device import DeviceContext
 from torch.utils.data._utils import collate as torch_collate
+from torch.utils.data._utils import worker
 
 from . import _C
-from ._batch import Jagged, Padded
-from ._collate_leaves import (
-    NATIVE,
-    NUMBERS,
-    OF_SCALARS,
-    OF_TENSORS,
-    ORIGINALS,
-    STACKED,
-    CollateFn,
-    CollateFnMap,
-    all_plain_tensors,
-    collate_alike,
-    collate_by_torch,
-    named,
-    numbers_as_array,
-    scalars_as_array,
-    share_numbers,
-)
-from ._shared import Memory, memory_for_batches
+from ._batch import Jagged as Jagged  # for the walk
+from ._batch import Padded as Padded
+from ._shared import memory_for_batches
 from ._tree import (
     Attribute,
     Path,
-    fields_of,
-    is_dataclass,
-    is_namedtuple,
     path_text,
     with_elements,
-    with_fields,
     with_items,
 )
-from ._typing import Number
+from ._tree import with_fields as with_fields
+
+CollateFn: TypeAlias = Callable[..., Any]
+CollateFnMap: TypeAlias = Mapping[type | tuple[type, ...], CollateFn]
 
 
 def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = None) -> Any:
@@ -49,10 +39,9 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
 
     Arrays, NumPy scalars, numbers and CPU tensors that stand in the same place of every sample
     become one tensor with a new first dimension; text becomes a list; mappings, named tuples,
-    sequences and dataclasses keep their structure. All arrays of the batch are copied by one native
-    call, exactly once; in a worker of a :class:`torch.utils.data.DataLoader` to shared memory, from
-    which the main process reads them in place, and which is used again when it has no tensor there
-    any more.
+    sequences and dataclasses keep their structure. Every array is copied exactly once; in a worker
+    of a :class:`torch.utils.data.DataLoader` to shared memory, from which the main process reads
+    it in place, and which is used again when it has no tensor there any more.
 
     Args:
         samples: at least one, all of the same structure. A tuple becomes a list, as in torch.
@@ -69,7 +58,8 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
     Raises:
         TypeError: a value is of no type that can be joined, or its dtype has no torch counterpart.
         RuntimeError: values that stand in the same place differ in shape or length.
-        KeyError: a key of the first sample is missing in another.
+        KeyError: a key of the first sample is missing in another; `samples` is a mapping.
+        IndexError: there are no samples.
 
     An error of a value names its place, for instance ``samples[5]["image"]``; its type is torch's.
 
@@ -80,246 +70,184 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
         >>> batch["image"].shape, batch["label"]
         (torch.Size([3, 2, 2]), tensor([0, 1, 2]))
     """
-    return collate_with(samples, collate_fn_map, None, Destination(memory_for_batches()))
+    fn_map = torch_collate.default_collate_fn_map
+    if collate_fn_map is not None:
+        fn_map = merged(collate_fn_map)
+    memory = None if worker._worker_info is None else memory_for_batches()
+    return _C.collate(samples, fn_map, None, memory, None)
 
 
-class Way(NamedTuple):
-    """How the arrays of one place are joined: arguments of stack, pad or jagged."""
-
-    operation: Literal["stack", "pad", "jagged"] = "stack"
-    dtype: torch.dtype | None = None
-    value: Number = 0
-    channel_dim: int | None = None
-    memory_format: torch.memory_format | None = None
+def default_fn_map() -> dict[Any, CollateFn]:
+    """Torch's own functions, and what was added to them."""
+    return torch_collate.default_collate_fn_map
 
 
-@dataclass(frozen=True)
-class Destination:
-    """Where batches go: the device, if there is one, else memory of the host."""
-
-    memory: Memory | Literal["pinned"]
-    device: torch.device | None = None
+def merged(collate_fn_map: CollateFnMap) -> dict[Any, CollateFn]:
+    """The functions of a user's in front of torch's: torch takes the first that fits."""
+    defaults = torch_collate.default_collate_fn_map
+    return {**collate_fn_map, **{k: v for k, v in defaults.items() if k not in collate_fn_map}}
 
 
-def collate_with(
-    samples: Sequence[Any],
-    fn_map: CollateFnMap | None,
-    way_for: Callable[[Path], Way | None] | None,
-    destination: Destination,
-) -> Any:
-    """:func:`collate` with a way for some places. What torch collates is not brought anywhere."""
+def collate_for_torch(batch: Any, *, collate_fn_map: CollateFnMap | None = None) -> Any:
+    """In the place of torch's function of that name, while :func:`install` is in force."""
+    fn_map = None if collate_fn_map is None else dict(collate_fn_map)
+    memory = None if worker._worker_info is None else memory_for_batches()
+    return _C.collate(batch, fn_map, None, memory, None)
+
+
+# ---- for the walk -----------------------------------------------------------------------------
+
+
+def as_list(samples: Any) -> list[Any]:
+    """A batch that is no list or tuple, as one."""
     if isinstance(samples, Mapping) or not hasattr(type(samples), "__getitem__"):
-        raise TypeError(
+        kind = KeyError if isinstance(samples, Mapping) else TypeError  # as samples[0] in torch
+        raise kind(
             f"samples: expected a sequence of samples, got {type(samples).__name__}. Pass a list; "
             "for the arrays of one sample there is convert()."
         )
-    if len(samples) == 0:
-        raise ValueError("samples: expected at least one sample, got none.")
-    walk = _Walk(fn_map, way_for, destination)
-    structure = walk.read(samples, ())
-    walk.join()
-    return walk.rebuild(structure)
+    return list(samples)
 
 
-def _with_place(error: Exception, path: Path) -> Exception:
-    text = named(error, path)
-    place = path_text(0, path)  # an option that does not fit is the place's, not a sample's
-    return type(error)(text if text != str(error) else f"{place}: {text}")
+def tensors_are_plain() -> bool:
+    """Whether all modes that are in force leave tensors on the CPU alone."""
+    modes = [
+        torch._C._get_function_stack_at(i) for i in range(torch._C._len_torch_function_stack())
+    ]
+    return all(type(mode) is DeviceContext and mode.device.type == "cpu" for mode in modes)
 
 
-class _Column:
-    """Stands for the result of a column until it is joined."""
+def open_container(
+    batch: Sequence[Any], path: Path
+) -> tuple[Callable[[Any, Any], Any], Any, tuple[Any, ...] | None, list[Any]]:
+    """Mappings and sequences of any type, by torch's rules.
 
-    __slots__ = ("index",)
+    Returns:
+        A function of (the first, children) that makes the result; the first; the keys of a mapping;
+        for each key or element the values of all samples.
+    """
+    first = batch[0]
+    if isinstance(first, Mapping):
+        keys = tuple(first)
+        return with_items, first, keys, [_values_of(batch, key, path) for key in keys]
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        columns = list(zip(*batch, strict=False))
+        return lambda model, children: type(model)(*children), first, None, columns
+    if isinstance(first, Sequence):
+        return with_elements, first, None, _elements_of(batch, path)
+    message = torch_collate.default_collate_err_msg_format.format(type(first))
+    raise TypeError(f"{path_text(0, path)}: {message}")
 
-    def __init__(self, index: int) -> None:
-        self.index = index
 
-
-class _Node:
-    """Stands for a container whose children hold columns."""
-
-    __slots__ = ("children", "make", "model")
-
-    def __init__(self, make: Callable[[Any, Any], Any], model: Any, children: Any) -> None:
-        self.make = make
-        self.model = model
-        self.children = children  # a dict or a list
-
-
-class _Walk:
-    """Reads samples, joins all columns at once, and builds the batch."""
-
-    def __init__(
-        self,
-        fn_map: CollateFnMap | None,
-        way_for: Callable[[Path], Way | None] | None,
-        destination: Destination,
-    ) -> None:
-        self.way_for = way_for
-        self.fn_map = torch_collate.default_collate_fn_map
-        if fn_map:  # in front: torch takes the first that fits
-            self.fn_map = fn_map | {k: v for k, v in self.fn_map.items() if k not in fn_map}
-        self.functions: dict[type, CollateFn | None] = {}
-        self.columns: list[Any] = []
-        self.ways: list[Way | None] = []
-        self.origins: list[tuple[CollateFn, Path]] = []
-        self.results: list[Any] = []
-        self.memory = destination.memory
-        self.device = destination.device
-        self.is_together = self.memory != "own" or self.device is not None
-
-    def read(self, batch: Sequence[Any], path: Path) -> Any:
-        first = batch[0]
-        kind = type(first)
-        function = self._function_for(first)
-        if function is not None:
-            return self._leaf(function, batch, path)
-        if isinstance(first, Mapping):
-            keys = list(first)
-            columns = self._columns_of(batch, keys, path)
-            return _Node(
-                with_items,
-                first,
-                {
-                    key: self._read_tuple(column, (*path, key))
-                    for key, column in zip(keys, columns, strict=True)
-                },
-            )
-        if is_namedtuple(first):
-            columns = zip(*batch, strict=False)
-            names = kind._fields
-            fields = [
-                self.read(column, (*path, Attribute("." + name)))
-                for name, column in zip(names, columns, strict=False)
-            ]
-            return _Node(lambda model, children: type(model)(*children), first, fields)
-        if isinstance(first, Sequence):
-            self._check_lengths(batch, path)
-            elements = [
-                self.read(column, (*path, i)) for i, column in enumerate(zip(*batch, strict=True))
-            ]
-            return _Node(with_elements, first, elements)
-        if is_dataclass(first):
-            values = {
-                name: self.read(
-                    [getattr(sample, name) for sample in batch], (*path, Attribute("." + name))
-                )
-                for name in fields_of(first)
-            }
-            return _Node(with_fields, first, values)
-        message = torch_collate.default_collate_err_msg_format.format(kind)
-        raise TypeError(f"{path_text(0, path)}: {message}")
-
-    def _read_tuple(self, column: tuple[Any, ...], path: Path) -> Any:
-        """A column of mappings' values: whoever is not us gets it as a list, as from torch."""
-        function = self._function_for(column[0])
-        if function is not None and function in NATIVE:
-            return self._leaf(function, column, path)
-        return self.read(list(column), path)
-
-    def join(self) -> None:
-        """All columns that are to lie together."""
-        if not self.columns:
-            return
-        results = _C.join_columns(self.columns, self.ways, self.memory, self.device)
-        self.results = [
-            self._result(column, way, *origin, result)
-            for column, way, origin, result in zip(
-                self.columns, self.ways, self.origins, results, strict=True
-            )
-        ]
-
-    def rebuild(self, structure: Any) -> Any:
-        if type(structure) is _Column:
-            return self.results[structure.index]
-        if type(structure) is not _Node:
-            return structure  # a finished result
-        children = structure.children
-        if isinstance(children, dict):
-            made: Any = {key: self.rebuild(child) for key, child in children.items()}
-        else:
-            made = [self.rebuild(child) for child in children]
-        return structure.make(structure.model, made)
-
-    def _function_for(self, value: Any) -> CollateFn | None:
-        """By torch's rule: by the exact type, else the first that it is an instance of."""
-        kind = type(value)
-        if kind not in self.functions:
-            fitting = (f for types, f in self.fn_map.items() if isinstance(value, types))
-            self.functions[kind] = self.fn_map.get(kind) or next(fitting, None)
-        return self.functions[kind]
-
-    def _leaf(self, function: CollateFn, batch: Sequence[Any], path: Path) -> Any:
-        if function in STACKED:
-            original = ORIGINALS.get(function, function)
-            way = None if self.way_for is None else self.way_for(path)
-            if way is not None:
-                return self._column(batch, way, original, path)
-            if function in OF_TENSORS and not all_plain_tensors(batch):
-                return collate_alike(batch, original, self.fn_map, path)
-            if function in OF_SCALARS and (numbers := scalars_as_array(batch)) is not None:
-                return self._numbers(numbers, path)
-            return self._column(batch, None, original, path)
-        if function in NUMBERS:
-            numbers = numbers_as_array(batch)
-            if numbers is not None:
-                return self._numbers(numbers, path)
-            return collate_alike(batch, function, self.fn_map, path)
-        return function(batch, collate_fn_map=self.fn_map)
-
-    def _numbers(self, numbers: Any, path: Path) -> Any:
-        if not self.is_together:
-            return share_numbers(numbers)
-        return self._column(numbers, None, torch_collate.collate_numpy_array_fn, path)
-
-    def _column(self, batch: Any, way: Way | None, original: CollateFn, path: Path) -> Any:
-        if not self.is_together:  # at once, while the arrays' headers are in the caches
-            (result,) = _C.join_columns([batch], [way], self.memory, None)
-            return self._result(batch, way, original, path, result)
-        self.columns.append(batch)
-        self.ways.append(way)
-        self.origins.append((original, path))
-        return _Column(len(self.columns) - 1)
-
-    def _result(
-        self, batch: Any, way: Way | None, original: CollateFn, path: Path, result: Any
-    ) -> Any:
-        """Of a column, from what the native call says of it."""
-        if isinstance(result, torch.Tensor):
-            return result
-        if isinstance(result, tuple):
-            return (
-                Padded(*result) if way is not None and way.operation == "pad" else Jagged(*result)
-            )
-        if way is not None:  # which torch's function does not know
-            raise _with_place(result, path) from result
-        return collate_by_torch(batch, original, self.fn_map, result, path)
-
-    @staticmethod
-    def _columns_of(batch: Sequence[Any], keys: list[Any], path: Path) -> Iterable[Any]:
-        """For each key the values of all samples."""
+def _values_of(batch: Sequence[Any], key: Any, path: Path) -> list[Any]:
+    values = []
+    for index, sample in enumerate(batch):
         try:
-            if len(keys) == 1:
-                return [tuple([sample[keys[0]] for sample in batch])]
-            # In two steps: zip(*map(…)) leaks where map raises, up to CPython 3.11 at least.
-            rows = list(map(itemgetter(*keys), batch)) if keys else []
-            return zip(*rows, strict=True)
+            values.append(sample[key])
         except KeyError as error:
-            for index, sample in enumerate(batch):
-                for key in keys:
-                    if key not in sample:
-                        place = path_text(index, path)
-                        message = f"{place}: expected the key {key!r}, as in samples[0]."
-                        raise KeyError(message) from error
-            raise
+            place = path_text(index, path)
+            raise KeyError(f"{place}: expected the key {key!r}, as in samples[0].") from error
+        except TypeError as error:
+            raise _unlike_the_first(index, path, "a mapping", sample) from error
+    return values
 
-    @staticmethod
-    def _check_lengths(batch: Sequence[Any], path: Path) -> None:
-        length = len(batch[0])
-        for index, sample in enumerate(batch):
-            if len(sample) != length:
-                raise RuntimeError(
-                    f"{path_text(index, path)}: expected {length} elements like samples[0], got "
-                    f"{len(sample)}: each element in list of batch should be of equal size."
-                )
+
+def _elements_of(batch: Sequence[Any], path: Path) -> list[tuple[Any, ...]]:
+    length = len(batch[0])
+    for index, sample in enumerate(batch):
+        try:
+            got = len(sample)
+        except TypeError as error:
+            raise _unlike_the_first(index, path, "a sequence", sample) from error
+        if got != length:
+            raise RuntimeError(
+                f"{path_text(index, path)}: expected {length} elements like samples[0], got "
+                f"{got}: each element in list of batch should be of equal size."
+            )
+    return list(zip(*batch, strict=False))
+
+
+def _unlike_the_first(index: int, path: Path, what: str, got: Any) -> TypeError:
+    return TypeError(
+        f"{path_text(index, path)}: expected {what} like samples[0], got {type(got).__name__}."
+    )
+
+
+def lists_as_arrays(batch: Sequence[Any], path: Path) -> list[Any]:
+    """Lists of numbers, such as a tokenizer's, as arrays of the dtype that torch.tensor gives."""
+    arrays = []
+    for index, numbers in enumerate(batch):
+        if not isinstance(numbers, (list, tuple)):
+            arrays.append(numbers)
+            continue
+        try:
+            arrays.append(torch.tensor(numbers).numpy())
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise TypeError(
+                f"{path_text(index, path)}: expected an array, a tensor or a list of numbers, got "
+                f"{type(numbers).__name__} ({error})."
+            ) from error
+    return arrays
+
+
+def by_torch(
+    batch: Sequence[Any], function: CollateFn | None, fn_map: Any, refusal: Any, path: Path
+) -> Any:
+    """What torch makes of values that we do not read; its error gets our words, and the place."""
+    try:
+        if isinstance(batch[0], np.ndarray) and any(map(np.ma.is_masked, batch)):
+            raise TypeError(refusal)  # torch takes what lies under the mask
+        if function is None:
+            raise TypeError(torch_collate.default_collate_err_msg_format.format(type(batch[0])))
+        return function(batch, collate_fn_map=fn_map)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if refusal is None:
+            raise _with_odd_value(error, batch, path) from error
+        kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
+        raise kind(_said_of_samples(refusal, path)) from error
+
+
+def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Exception:
+    """The error, with the first value that is not like the first."""
+    like, what = (
+        (torch.Tensor, "a tensor")
+        if isinstance(batch[0], torch.Tensor)
+        else (
+            Number,
+            "a number",
+        )
+    )
+    index = next((i for i, value in enumerate(batch) if not isinstance(value, like)), None)
+    kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
+    if index is None:
+        return kind(f"{path_text(0, path)}: {error}") if path else error
+    return kind(
+        f"{path_text(index, path)}: expected {what} like {path_text(0, path)}, got "
+        f"{type(batch[index]).__name__}."
+    )
+
+
+def with_place(refusal: Exception, path: Path) -> Exception:
+    """What the native call said of arrays[5], said of samples[5] and the place in it."""
+    text = _said_of_samples(refusal, path)
+    # An option that does not fit is the place's, not a sample's.
+    return type(refusal)(text if text != str(refusal) else f"{path_text(0, path)}: {text}")
+
+
+def _said_of_samples(error: Exception, path: Path) -> str:
+    text = re.sub(r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(error))
+    if not path:
+        return text
+    place = str(path[-1]) if isinstance(path[-1], Attribute) else path[-1]
+    for said, remedy in _REMEDIES.items():
+        text = re.sub(said, lambda _, remedy=remedy: remedy.format(repr(place)), text)  # type: ignore[misc]
+    return text
+
+
+# What the functions for lists of arrays advise, and what is the same for a collate_fn.
+_REMEDIES = {
+    r"Use pad\(\) or jagged\(\) for a batch of different shapes.*": (
+        "Use tensorlift.Collate(pad=[{}]) for a batch of different shapes."
+    ),
+    r"Pass dtype=torch.int64": "Use tensorlift.Collate(dtype={{{}: torch.int64}})",
+}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from . import _C
-from ._collate import Destination, Way, collate_with
-from ._collate_leaves import CollateFnMap
+from ._collate import CollateFnMap, default_fn_map, merged
 from ._shared import memory_for_batches
-from ._tree import Path
+from ._tree import Attribute, Path, path_text
 from ._tree_convert import pin, send, send_plainly
 from ._typing import Device, Number
 
@@ -24,16 +21,17 @@ class Collate:
     """A `collate_fn` with options: :func:`tensorlift.collate`, but for the places that they name.
 
     A place is named by its last step: a key, the name of a field, an index; or by all of its steps
-    as a tuple, ``("inputs", "image")``. Where no array stands at a place that is named, the first
-    batch warns.
+    as a tuple, ``("inputs", "image")``.
 
     Args:
-        dtype: what arrays, NumPy scalars and tensors are cast to: one dtype for all, or a mapping
-            from places to dtypes. Python numbers keep torch's.
+        dtype: what arrays, NumPy scalars, tensors and Python floats are cast to: one dtype for all,
+            or a mapping from places to dtypes. Python ints and bools, which are labels more often
+            than not, keep torch's dtypes unless their place is named.
         pad: places of different shapes that become a :class:`tensorlift.Padded` (batch, sizes): a
-            mapping from places to the number that fills, or a collection of places (0).
+            mapping from places to the number that fills, or a collection of places (0). Lists of
+            Python numbers, such as a tokenizer's, may stand there as well.
         jagged: places of different lengths that become a :class:`tensorlift.Jagged`
-            (values, offsets).
+            (values, offsets). Lists of Python numbers, too.
         channels_last: places of images of shape (height, width, channels) that become a batch
             (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
         pin_memory: whether all tensors of the batch are written to page-locked memory, packed.
@@ -43,7 +41,8 @@ class Collate:
 
     Raises:
         TypeError: an option is of the wrong type.
-        ValueError: a place has two ways, or `pin_memory` together with `device`.
+        ValueError: a place has two ways; `pin_memory` together with `device`; torch has no such
+            device here; in a batch, nothing stands at a place that is named.
 
     Example:
         >>> import numpy as np, tensorlift, torch
@@ -82,65 +81,110 @@ class Collate:
             raise ValueError(f"{twice!r}: expected one of pad, jagged and channels_last, got two.")
         if self.pin_memory and self.device is not None:
             raise ValueError("pin_memory: expected False with device=, got True.")
-        if isinstance(self.device, str):  # an index would ask for the accelerator
-            _C.check_device_name(self.device)
+        if self.device is not None:
+            _check_device(self.device)
+
+    def __hash__(self) -> int:
+        """Of what the options say."""
+        return hash(tuple(_hashable(getattr(self, field.name)) for field in fields(self)))
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """The batch."""
         is_sent = self.device is not None and _C.can_send_to(self.device)
         device = None if self.device is None else torch.device(self.device)
         memory = "pinned" if self.pin_memory else memory_for_batches()
-        destination = Destination(memory, device if is_sent else None)
-        used: set[Any] = set()
-        way_for = partial(self._way_for, used)
-        batch = collate_with(samples, self.collate_fn_map, way_for, destination)
-        self._warn_once(used)
+        fn_map = default_fn_map() if self.collate_fn_map is None else merged(self.collate_fn_map)
+        places = _Places(self)
+        batch = _C.collate(samples, fn_map, places.options_for, memory, device if is_sent else None)
+        places.check()
         if device is not None and device.type != "cpu":
             return send(batch, device, None, None) if is_sent else send_plainly(batch, device)
         return pin(batch) if self.pin_memory else batch
 
-    def _warn_once(self, used: set[Any]) -> None:
-        """Of places at which the first batch has no array: a slip of the pen, most likely."""
-        if self.__dict__.get("_has_looked"):
-            return
-        object.__setattr__(self, "_has_looked", True)
-        dtypes = self.dtype if isinstance(self.dtype, Mapping) else ()
-        named = [*self.pad, *self.jagged, *self.channels_last, *dtypes]
-        for place in dict.fromkeys(place for place in named if place not in used):
-            warnings.warn(
-                f"Collate: expected arrays, NumPy scalars or tensors at the place {place!r}, got "
-                "none there in the first batch. Is it misspelt? (Python numbers have no options.)",
-                UserWarning,
-                stacklevel=3,
-            )
 
-    def _way_for(self, used: set[Any], path: Path) -> Way | None:
+class _Places:
+    """The places of one batch, and which of them the options name."""
+
+    def __init__(self, options: Collate) -> None:
+        self.options = options
+        dtypes = options.dtype if isinstance(options.dtype, Mapping) else ()
+        self.missing = dict.fromkeys(
+            [*options.pad, *options.jagged, *options.channels_last, *dtypes]
+        )
+        self.seen: list[Path] = []
+
+    def options_for(self, path: Path, kind: str) -> tuple[Any, ...] | None:
+        """What csrc/ops/columns.h parses: (operation, dtype, value, channel_dim, memory_format).
+
+        `kind` is "array", "float", "integer" (also for bools) or "list", which is not yet known to
+        be one of numbers.
+        """
         names = _names_of(path)
-        used.update(names)
-        dtype = self._dtype_for(names)
-        place = _find(names, self.pad)
-        if place is not None:
-            value = self.pad[place] if isinstance(self.pad, Mapping) else 0
-            return Way("pad", dtype, value)
-        if _find(names, self.jagged) is not None:
-            return Way("jagged", dtype)
-        if _find(names, self.channels_last) is not None:
-            return Way("stack", dtype, channel_dim=-1, memory_format=torch.channels_last)
-        return None if dtype is None else Way("stack", dtype)
+        self.seen.append(path)
+        options = self.options
+        if kind in ("array", "list"):
+            if (place := self._named(names, options.pad)) is not _NOWHERE:
+                value = options.pad[place] if isinstance(options.pad, Mapping) else 0
+                return ("pad", self._dtype_for(names, kind), value, None, None)
+            if self._named(names, options.jagged) is not _NOWHERE:
+                return ("jagged", self._dtype_for(names, kind), 0, None, None)
+        if kind == "list":
+            self.seen.pop()  # the places below it are
+            return None
+        if kind == "array" and self._named(names, options.channels_last) is not _NOWHERE:
+            return ("stack", self._dtype_for(names, kind), 0, -1, torch.channels_last)
+        dtype = self._dtype_for(names, kind)
+        return None if dtype is None else ("stack", dtype, 0, None, None)
 
-    def _dtype_for(self, names: list[Any]) -> torch.dtype | None:
-        if not isinstance(self.dtype, Mapping):
-            return self.dtype
-        place = _find(names, self.dtype)
-        return None if place is None else self.dtype[place]
+    def _dtype_for(self, names: list[Any], kind: str) -> torch.dtype | None:
+        dtype = self.options.dtype
+        if isinstance(dtype, Mapping):
+            place = self._named(names, dtype)
+            return None if place is _NOWHERE else dtype[place]
+        return None if kind == "integer" else dtype
+
+    def _named(self, names: list[Any], places: Collection[Any]) -> Any:
+        place = next((name for name in names if name in places), _NOWHERE)
+        self.missing.pop(place, None)
+        return place
+
+    def check(self) -> None:
+        """Of places that are named and not there: a slip of the pen, most likely."""
+        if not self.missing:
+            return
+        there = ", ".join(path_text(0, path) for path in self.seen) or "none"
+        raise ValueError(
+            f"Collate: expected something to collate with these options at the place "
+            f"{next(iter(self.missing))!r}, got nothing. The places there are: {there}."
+        )
+
+
+_NOWHERE = object()
 
 
 def _names_of(path: Path) -> list[Any]:
     """The names that a place has: all of its steps; the last one."""
-    steps = tuple(step.removeprefix(".") if isinstance(step, str) else step for step in path)
+    steps = tuple(str(step) if isinstance(step, Attribute) else step for step in path)
     return [steps, steps[-1]] if steps else [steps]
 
 
-def _find(names: list[Any], places: Collection[Any]) -> Any:
-    """The name that stands among places; None if none does."""
-    return next((name for name in names if name in places), None)
+def _hashable(option: Any) -> Any:
+    if isinstance(option, Mapping):
+        return frozenset(option.items())
+    if isinstance(option, Collection) and not isinstance(option, str):
+        return frozenset(option)
+    return option
+
+
+def _check_device(device: Device) -> None:
+    """Raises where it names none, or none that torch can use here. It is not made ready."""
+    _C.check_device_name(device)  # with an index alone, torch.device() would ask the accelerator
+    if isinstance(device, int):
+        return
+    target = torch.device(device)
+    module = None if target.type == "cpu" else getattr(torch, target.type, None)
+    if module is not None and hasattr(module, "is_available") and not module.is_available():
+        raise ValueError(
+            f"device: expected a device that torch can use here, got {target}: "
+            f"torch.{target.type}.is_available() is False."
+        )

@@ -1,17 +1,22 @@
-"""Into torch's own loaders: default_collate's functions are replaced by ours, and back."""
+"""Into torch's own loaders: what default_collate calls is replaced by ours, and back."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from torch.utils.data._utils import collate as torch_collate
 
-from ._collate_leaves import CollateFn, collate_fn_map
+from ._collate import collate_for_torch
+
+_TORCHS = torch_collate.collate  # the imported module is always torch's own: see uninstall()
+_calls = 0  # of install() that are in force
 
 
 class Installed:
-    """What :func:`install` returns: a context manager that undoes it at its end."""
+    """What :func:`install` returns: a context manager that undoes that call at its end."""
+
+    def __init__(self) -> None:
+        self._is_in_force = True
 
     def __enter__(self) -> Installed:
         return self
@@ -22,25 +27,35 @@ class Installed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        uninstall()
+        if self._is_in_force:
+            self._is_in_force = False
+            _set_calls(_calls - 1)
 
 
-_replaced: dict[Any, CollateFn] = {}
+def _set_calls(calls: int) -> None:
+    global _calls
+    _calls = max(calls, 0)
+    if _calls > 0:
+        torch_collate.collate = collate_for_torch
+    elif torch_collate.collate is collate_for_torch:
+        torch_collate.collate = _TORCHS
 
 
 def install(worker_id: int = 0, /) -> Installed:
     """Lets every :class:`torch.utils.data.DataLoader` of this process collate through tensorlift.
 
-    Puts the functions of :data:`collate_fn_map` into torch's ``default_collate_fn_map``, which
-    :func:`torch.utils.data.default_collate` uses; loaders with a `collate_fn` of their own are not
-    affected. Workers that are forked inherit it; those that are spawned need the call as well:
-    ``DataLoader(…, worker_init_fn=tensorlift.install)``. A second call changes nothing.
+    :func:`torch.utils.data.default_collate` becomes :func:`tensorlift.collate`, also where it was
+    imported before; loaders with a `collate_fn` of their own are not affected. The functions in
+    torch's ``default_collate_fn_map`` are used as before. Workers that are forked inherit it; those
+    that are spawned need the call as well:
+    ``DataLoader(…, worker_init_fn=tensorlift.install)``.
 
     Args:
         worker_id: not used; what a `worker_init_fn` is called with.
 
     Returns:
-        A context manager: ``with tensorlift.install(): …`` ends with :func:`uninstall`.
+        A context manager: at the end of ``with tensorlift.install(): …`` this call is undone, and
+        others that are in force stay so.
 
     Example:
         >>> import numpy as np, tensorlift, torch
@@ -48,23 +63,15 @@ def install(worker_id: int = 0, /) -> Installed:
         ...     torch.utils.data.default_collate([np.zeros(2), np.ones(2)]).shape
         torch.Size([2, 2])
     """
-    defaults = torch_collate.default_collate_fn_map
-    for kind, function in collate_fn_map.items():
-        if defaults.get(kind) is not function:
-            _replaced[kind] = defaults[kind]
-            defaults[kind] = function
+    _set_calls(_calls + 1)
     return Installed()
 
 
 def uninstall() -> None:
-    """Undoes :func:`install`; does nothing where that was not called.
+    """Undoes all calls of :func:`install`; does nothing where there were none.
 
     Example:
         >>> import tensorlift
         >>> tensorlift.uninstall()
     """
-    defaults = torch_collate.default_collate_fn_map
-    for kind, function in _replaced.items():
-        if defaults.get(kind) is collate_fn_map[kind]:
-            defaults[kind] = function
-    _replaced.clear()
+    _set_calls(0)

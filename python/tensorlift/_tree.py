@@ -15,13 +15,13 @@ Path = tuple[Any, ...]
 
 def path_text(index: int | None, path: Path) -> str:
     """`samples[5]["image"][0].x`: where a value stands."""
-    steps = [step if isinstance(step, Attribute) else f"[{_quoted(step)}]" for step in path]
+    steps = [f".{step!s}" if isinstance(step, Attribute) else f"[{_quoted(step)}]" for step in path]
     root = "data" if index is None else f"samples[{index}]"
     return root + "".join(steps)
 
 
 class Attribute(str):
-    """A step to a field of a namedtuple or dataclass: `.name`."""
+    """A step to a field of a namedtuple or dataclass: its name."""
 
     __slots__ = ()
 
@@ -121,13 +121,13 @@ def paths_of_leaves(is_wanted: Callable[[Any], bool], tree: Any) -> list[Path]:
                 walk(node[key], (*path, key))
         elif is_namedtuple(node):
             for name, child in zip(kind._fields, node, strict=True):
-                walk(child, (*path, Attribute("." + name)))
+                walk(child, (*path, Attribute(name)))
         elif isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
             for i, child in enumerate(node):
                 walk(child, (*path, i))
         elif is_dataclass(node):
             for name in fields_of(node):
-                walk(getattr(node, name), (*path, Attribute("." + name)))
+                walk(getattr(node, name), (*path, Attribute(name)))
 
     walk(tree, ())
     return paths

@@ -1,0 +1,429 @@
+#include "ops/collate.h"
+
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "binding/torch_objects.h"
+#include "errors.h"
+#include "input/collate_function.h"
+#include "input/numbers.h"
+#include "input/place.h"
+#include "input/samples.h"
+#include "input/values.h"
+#include "memory/build.h"
+
+namespace tensorlift {
+namespace {
+
+// The functions of tensorlift._collate that the walk leaves strange things to. Kept for the life of
+// the process.
+struct PythonSide {
+  PythonSide() {
+    const py::object module = import_module("tensorlift._collate");
+    const auto get = [&module](const char* name) {
+      return module.attr(name).cast<py::object>().release();
+    };
+    open_container = get("open_container");
+    by_torch = get("by_torch");
+    with_place = get("with_place");
+    tensors_are_plain = get("tensors_are_plain");
+    with_fields = get("with_fields");
+    lists_as_arrays = get("lists_as_arrays");
+    as_list = get("as_list");
+    padded = get("Padded");
+    jagged = get("Jagged");
+  }
+  py::handle open_container, by_torch, with_place, tensors_are_plain, with_fields, lists_as_arrays;
+  py::handle as_list, padded, jagged;
+};
+
+const PythonSide& python_side() {
+  static const PythonSide side;
+  return side;
+}
+
+// Does somebody want to be asked when tensors are made: a mode of torch's, such as that of another
+// default device, or a transformation?
+bool is_torch_asked() {
+  if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return true;
+  const auto included = c10::impl::tls_local_dispatch_key_set().included_;
+  if (included.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode)) return true;
+  if (at::impl::PythonTorchFunctionTLS::stack_len() == 0) return false;
+  return !python_side().tensors_are_plain().cast<bool>();
+}
+
+// Refuses deeper nesting than Python's own functions take.
+class RecursionGuard {
+ public:
+  RecursionGuard() {
+    if (Py_EnterRecursiveCall(" while samples are collated") != 0) throw py::error_already_set();
+  }
+  ~RecursionGuard() { Py_LeaveRecursiveCall(); }
+  RecursionGuard(const RecursionGuard&) = delete;
+  RecursionGuard& operator=(const RecursionGuard&) = delete;
+};
+
+// The values of one place. To functions torch gives those of a mapping's key as a list, those of a
+// sequence's element as a tuple.
+struct Batch {
+  c10::ArrayRef<PyObject*> values;
+  bool is_tuple;
+  py::handle object;  // the list or tuple, where it is there already
+
+  [[nodiscard]] py::object as_object() const {
+    if (object) return py::reinterpret_borrow<py::object>(object);
+    const auto size = static_cast<Py_ssize_t>(values.size());
+    auto made = py::reinterpret_steal<py::object>(is_tuple ? PyTuple_New(size) : PyList_New(size));
+    if (!made) throw py::error_already_set();
+    PyObject** items = is_tuple ? reinterpret_cast<PyTupleObject*>(made.ptr())->ob_item
+                                : reinterpret_cast<PyListObject*>(made.ptr())->ob_item;
+    for (PyObject* value : values) {
+      Py_INCREF(value);
+      *items++ = value;
+    }
+    return made;
+  }
+};
+
+// Of a list or a tuple of exactly that type; borrowed, as long as nobody changes it.
+c10::ArrayRef<PyObject*> items_of(py::handle sequence) {
+  return {PySequence_Fast_ITEMS(sequence.ptr()),
+          static_cast<std::size_t>(PySequence_Fast_GET_SIZE(sequence.ptr()))};
+}
+PyObject* item_of(py::handle sequence, std::size_t index) {
+  return PySequence_Fast_GET_ITEM(sequence.ptr(), static_cast<Py_ssize_t>(index));
+}
+
+py::object as_exception(PyObject* type, const char* message) {
+  return py::reinterpret_borrow<py::object>(type)(message);
+}
+
+[[noreturn]] void raise(const py::object& exception) {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+  throw py::error_already_set();
+}
+
+// A place's result, or what it is made of when all columns are filled.
+struct Node {
+  enum class Kind : std::uint8_t {
+    kDone,    // `object`
+    kColumn,  // of the column
+    kDict,    // of `keys` and the children
+    kList,    // of the children
+    kCall,    // object(*children)
+    kMake,    // object(model, children), a list of those, or with `keys` a dict
+  };
+
+  Kind kind = Kind::kDone;
+  py::object object;
+  py::object model;
+  py::object keys;  // a tuple, or null
+  std::vector<Node> children;
+  const Column* column = nullptr;
+};
+
+Node node_of(Node::Kind kind, py::object object) {
+  Node node;
+  node.kind = kind;
+  node.object = std::move(object);
+  return node;
+}
+Node done(py::object result) { return node_of(Node::Kind::kDone, std::move(result)); }
+
+py::object result_of(const Column& column) {
+  const py::object result = column.result();
+  if (!column.extents.defined()) return result;
+  const bool is_pad = column.plan.layout.operation == Operation::kPad;
+  return (is_pad ? python_side().padded : python_side().jagged)(*result);
+}
+
+class Walk {
+ public:
+  explicit Walk(const CollateOptions& options)
+      : options_(options),
+        functions_(CollateFunctions::of(options.fn_map)),
+        is_filled_at_once_(options.memory == ColumnsMemory::kOwn && !options.device),
+        is_torch_asked_(is_torch_asked()) {}
+
+  py::object collate(const Batch& samples) {
+    const Node tree = read(samples, nullptr);
+    if (!columns_.empty()) join(columns_, options_.memory, options_.device);
+    return rebuild(tree);
+  }
+
+ private:
+  // Each reads the values of a place, and of all places below it.
+  Node read(const Batch& batch, const Place* place);
+  Node read_dicts(const Batch& batch, const Place* place);
+  Node read_lists(const Batch& batch, const Place* place);
+  Node read_others(const Batch& batch, const Place* place);
+  template <typename PlaceOf>
+  Node read_children(Node&& node, Children&& children, bool are_tuples, PlaceOf place_of);
+
+  Node read_arrays(const Batch& batch, const CollateFunction& how, const Place* place);
+  Node read_numbers(const Batch& batch, const CollateFunction& how, const Place* place);
+  Node read_column(const Batch& batch, const CollateFunction& how, const py::object& options,
+                   const Place* place);
+  Node add(std::unique_ptr<Column> column);
+
+  Node by_torch(const Batch& batch, const CollateFunction& how, const py::object& refusal,
+                const Place* place) const;
+  [[nodiscard]] py::object options_at(const Place* place, const char* kind) const;
+  [[nodiscard]] py::object rebuild(const Node& node) const;
+
+  const CollateOptions& options_;
+  const std::shared_ptr<CollateFunctions> functions_;
+  const bool is_filled_at_once_;  // each column, while what it was read from is in the caches
+  const bool is_torch_asked_;
+  Columns columns_;           // that are filled together
+  std::vector<Values> held_;  // what they were read from
+  std::vector<py::object> held_batches_;
+};
+
+Node Walk::read(const Batch& batch, const Place* place) {
+  const RecursionGuard guard;
+  const CollateFunction how = functions_->find(batch.values[0]);
+  switch (how.joining) {
+    case Joining::kTensors:
+    case Joining::kArrays:
+      return read_arrays(batch, how, place);
+    case Joining::kScalars:
+    case Joining::kFloats:
+    case Joining::kIntegers:
+      return read_numbers(batch, how, place);
+    case Joining::kText:
+      return done(batch.as_object());
+    case Joining::kFunction:
+      return done(how.function(batch.as_object(), py::arg("collate_fn_map") = options_.fn_map));
+    case Joining::kDict:
+      return read_dicts(batch, place);
+    case Joining::kList:
+    case Joining::kTuple:
+      return read_lists(batch, place);
+    case Joining::kNamedTuple: {
+      Node node = node_of(Node::Kind::kCall, py::type::of(batch.values[0]));
+      Children children = read_named_tuples(batch.values, place);
+      children.count = std::min(children.count, how.fields.size());
+      return read_children(
+          std::move(node), std::move(children), /*are_tuples=*/true,
+          [&](std::size_t k) { return Place::of_attribute(place, item_of(how.fields, k)); });
+    }
+    case Joining::kDataclass: {
+      Node node =
+          node_of(Node::Kind::kMake, py::reinterpret_borrow<py::object>(python_side().with_fields));
+      node.model = py::reinterpret_borrow<py::object>(batch.values[0]);
+      node.keys = how.fields;
+      return read_children(std::move(node), read_dataclasses(batch.values, how.fields, place),
+                           /*are_tuples=*/false, [&](std::size_t k) {
+                             return Place::of_attribute(place, item_of(how.fields, k));
+                           });
+    }
+    case Joining::kOther:
+      break;
+  }
+  return read_others(batch, place);
+}
+
+template <typename PlaceOf>
+Node Walk::read_children(Node&& node, Children&& children, bool are_tuples, PlaceOf place_of) {
+  node.children.reserve(children.count);
+  for (std::size_t k = 0; k < children.count; ++k) {
+    const Place place = place_of(k);
+    node.children.push_back(read({children.values.at(k), are_tuples, {}}, &place));
+  }
+  if (!columns_.empty()) held_.push_back(std::move(children.values));
+  return std::move(node);
+}
+
+Node Walk::read_dicts(const Batch& batch, const Place* place) {
+  std::vector<py::object> keys;
+  keys.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(batch.values[0])));
+  PyObject *key = nullptr, *value = nullptr;
+  Py_ssize_t position = 0;
+  while (PyDict_Next(batch.values[0], &position, &key, &value) != 0) {
+    keys.push_back(py::reinterpret_borrow<py::object>(key));
+  }
+  Node node = read_children(
+      node_of(Node::Kind::kDict, {}), read_mappings(batch.values, keys, place),
+      /*are_tuples=*/false, [&](std::size_t k) { return Place::of_key(place, keys[k].ptr()); });
+  node.keys = py::tuple(keys.size());
+  for (std::size_t k = 0; k < keys.size(); ++k) {
+    PyTuple_SET_ITEM(node.keys.ptr(), static_cast<Py_ssize_t>(k), keys[k].release().ptr());
+  }
+  return node;
+}
+
+Node Walk::read_lists(const Batch& batch, const Place* place) {
+  const py::object options = options_at(place, "list");
+  if (!options.is_none()) {  // numbers that are to be padded, say
+    const py::object arrays = python_side().lists_as_arrays(batch.as_object(), path_of(place));
+    held_batches_.push_back(arrays);
+    const Batch of_arrays{items_of(arrays), batch.is_tuple, arrays};
+    const CollateFunction none{Joining::kArrays, py::object(), py::tuple()};
+    return read_column(of_arrays, none, options, place);
+  }
+  return read_children(node_of(Node::Kind::kList, {}), read_sequences(batch.values, place),
+                       /*are_tuples=*/true,
+                       [place](std::size_t k) { return Place::of_index(place, k); });
+}
+
+// Mappings and sequences of any type; Python makes a list or a tuple of what stands in each place.
+Node Walk::read_others(const Batch& batch, const Place* place) {
+  const auto opened = py::reinterpret_steal<py::tuple>(
+      python_side().open_container(batch.as_object(), path_of(place)).release());
+  Node node = node_of(Node::Kind::kMake, opened[0]);
+  node.model = opened[1];
+  if (!opened[2].is_none()) node.keys = opened[2];
+  const py::list columns = opened[3];
+  held_batches_.push_back(columns);
+  for (std::size_t k = 0; k < columns.size(); ++k) {
+    const py::handle column(item_of(columns, k));
+    const Place child =
+        node.keys ? Place::of_key(place, item_of(node.keys, k)) : Place::of_index(place, k);
+    node.children.push_back(read({items_of(column), /*is_tuple=*/false, column}, &child));
+  }
+  return node;
+}
+
+Node Walk::read_arrays(const Batch& batch, const CollateFunction& how, const Place* place) {
+  const py::object options = options_at(place, "array");
+  if (options.is_none()) {
+    const bool is_stack_of_tensors =
+        how.joining != Joining::kTensors ||
+        std::all_of(batch.values.begin(), batch.values.end(),
+                    [](PyObject* value) { return is_exact_tensor(value); });
+    if (is_torch_asked_ || !is_stack_of_tensors) return by_torch(batch, how, py::none(), place);
+  }
+  return read_column(batch, how, options, place);
+}
+
+Node Walk::read_column(const Batch& batch, const CollateFunction& how, const py::object& options,
+                       const Place* place) {
+  py::object refusal;
+  try {
+    return add(std::make_unique<Column>(batch.values, parse_column_options(options)));
+  } catch (const TypeError& error) {
+    refusal = as_exception(PyExc_TypeError, error.what());
+  } catch (const ValueError& error) {
+    refusal = as_exception(PyExc_ValueError, error.what());
+  } catch (const IndexError& error) {
+    refusal = as_exception(PyExc_IndexError, error.what());
+  } catch (const c10::Error& error) {  // dtypes that do not promote
+    refusal = as_exception(PyExc_TypeError, error.what_without_backtrace());
+  }
+  if (options.is_none()) return by_torch(batch, how, refusal, place);
+  raise(python_side().with_place(refusal, path_of(place)));  // torch does not know the option
+}
+
+Node Walk::read_numbers(const Batch& batch, const CollateFunction& how, const Place* place) {
+  const auto dtype = how.joining == Joining::kFloats     ? std::optional(c10::kDouble)
+                     : how.joining == Joining::kIntegers ? integer_dtype(batch.values)
+                                                         : scalar_dtype(batch.values);
+  const py::object options = options_at(place, how.joining == Joining::kFloats     ? "float"
+                                               : how.joining == Joining::kIntegers ? "integer"
+                                                                                   : "array");
+  if (!options.is_none() && how.joining == Joining::kScalars) {
+    return read_column(batch, how, options, place);
+  }
+  if (!dtype || (is_torch_asked_ && options.is_none())) {
+    return by_torch(batch, how, py::none(), place);
+  }
+  const auto write = [&](void* elements) {
+    if (how.joining == Joining::kFloats) {
+      return write_floats(batch.values, static_cast<double*>(elements));
+    }
+    if (how.joining == Joining::kIntegers) return write_integers(batch.values, *dtype, elements);
+    write_scalars(batch.values, elements);
+    return true;
+  };
+  const std::size_t nbytes = batch.values.size() * c10::elementSize(*dtype);
+  if (is_filled_at_once_ && options.is_none()) {
+    ImplArena arena(1);
+    const at::Tensor tensor =
+        build_empty(arena, nbytes, *dtype, {static_cast<std::int64_t>(batch.values.size())});
+    if (!write(tensor.mutable_data_ptr())) return by_torch(batch, how, py::none(), place);
+    return done(wrap_tensor(tensor));
+  }
+  std::vector<char> elements(nbytes);
+  if (!write(elements.data())) return by_torch(batch, how, py::none(), place);
+  return add(
+      std::make_unique<Column>(std::move(elements), *dtype, parse_column_options(options).dtype));
+}
+
+Node Walk::add(std::unique_ptr<Column> column) {
+  columns_.push_back(std::move(column));
+  Node node = node_of(Node::Kind::kColumn, {});
+  node.column = columns_.back().get();
+  if (!is_filled_at_once_) return node;
+  join(columns_, options_.memory, options_.device);
+  node = done(result_of(*columns_.back()));
+  columns_.clear();
+  return node;
+}
+
+// What torch makes of values that we do not read, or its error with our words, and the place.
+Node Walk::by_torch(const Batch& batch, const CollateFunction& how, const py::object& refusal,
+                    const Place* place) const {
+  const py::object function = how.function ? how.function : py::none();
+  return done(python_side().by_torch(batch.as_object(), function, options_.fn_map, refusal,
+                                     path_of(place)));
+}
+
+// `kind`: "array", "float", "integer" or "list", which not all options are for.
+py::object Walk::options_at(const Place* place, const char* kind) const {
+  if (options_.options_for.is_none()) return py::none();
+  return options_.options_for(path_of(place), kind);
+}
+
+py::object Walk::rebuild(const Node& node) const {
+  if (node.kind == Node::Kind::kDone) return node.object;
+  if (node.kind == Node::Kind::kColumn) return result_of(*node.column);
+  const bool is_dict = static_cast<bool>(node.keys);
+  const auto size = static_cast<Py_ssize_t>(node.children.size());
+  const bool is_tuple = node.kind == Node::Kind::kCall;
+  auto made = py::reinterpret_steal<py::object>(is_dict    ? PyDict_New()
+                                                : is_tuple ? PyTuple_New(size)
+                                                           : PyList_New(size));
+  if (!made) throw py::error_already_set();
+  for (std::size_t k = 0; k < node.children.size(); ++k) {
+    py::object child = rebuild(node.children[k]);
+    const auto index = static_cast<Py_ssize_t>(k);
+    if (is_dict) {
+      if (PyDict_SetItem(made.ptr(), item_of(node.keys, k), child.ptr()) != 0) {
+        throw py::error_already_set();
+      }
+    } else if (is_tuple) {
+      PyTuple_SET_ITEM(made.ptr(), index, child.release().ptr());
+    } else {
+      PyList_SET_ITEM(made.ptr(), index, child.release().ptr());
+    }
+  }
+  if (node.kind == Node::Kind::kMake) return node.object(node.model, made);
+  if (node.kind == Node::Kind::kCall) return node.object(*made);
+  return made;
+}
+
+}  // namespace
+
+py::object collate(py::handle samples, const CollateOptions& options) {
+  const bool is_list = PyList_CheckExact(samples.ptr()) || PyTuple_CheckExact(samples.ptr());
+  const py::object sequence =
+      is_list ? py::reinterpret_borrow<py::object>(samples) : python_side().as_list(samples);
+  const c10::ArrayRef<PyObject*> items = items_of(sequence);
+  if (items.empty()) {
+    PyErr_SetString(PyExc_IndexError, "samples: expected at least one sample, got none.");
+    throw py::error_already_set();
+  }
+  Values values(1, items.size());
+  for (std::size_t i = 0; i < items.size(); ++i) values.set(0, i, items[i]);
+  return Walk(options).collate({values.at(0), PyTuple_CheckExact(samples.ptr()) != 0, samples});
+}
+
+}  // namespace tensorlift

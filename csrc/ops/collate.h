@@ -1,0 +1,25 @@
+// collate: samples → a batch of the same structure, as torch.utils.data.default_collate, in one
+// walk over the samples.
+#pragma once
+
+#include <optional>
+
+#include "binding/python_api.h"
+#include "device/transfer.h"
+#include "ops/columns.h"
+
+namespace tensorlift {
+
+struct CollateOptions {
+  py::handle fn_map;       // a dict, as for torch's collate, or None
+  py::handle options_for;  // a function from steps_of(place) to parse_column_options()'s, or None
+  ColumnsMemory memory = ColumnsMemory::kOwn;
+  std::optional<TransferOptions> device;
+};
+
+// What is strange (containers and values of types that are not known here) is left to the functions
+// of tensorlift._collate, which leave it to torch. GIL held; let go of while elements are copied,
+// if that is much, or sent.
+[[nodiscard]] py::object collate(py::handle samples, const CollateOptions& options);
+
+}  // namespace tensorlift
