@@ -1,6 +1,7 @@
 #include "copy/half.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define TENSORLIFT_F16C __attribute__((target("avx,f16c")))
@@ -19,10 +20,17 @@ TENSORLIFT_F16C inline void store_halves(std::uint16_t* target, __m256 numbers) 
                    _mm256_cvtps_ph(numbers, _MM_FROUND_TO_NEAREST_INT));
 }
 
+// __builtin_cpu_supports knows the name "f16c" from GCC 11 and clang 19 on.
+bool processor_has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
 }  // namespace
 
 bool has_half_instructions() {
-  static const bool kHasThem = __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
+  // "avx" also says that the operating system keeps the wide registers, which f16c needs.
+  static const bool kHasThem = __builtin_cpu_supports("avx") && processor_has_f16c();
   return kHasThem;
 }
 
