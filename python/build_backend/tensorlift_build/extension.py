@@ -8,6 +8,7 @@ torch changes.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
+from .compiler import check_python_headers, find_compiler
+from .jobs import parallel_jobs
 from .torch_finder import TORCH_PYTHON, Torch, find_torch
 
 # These are compiled alone: each takes as long as a folder of the others.
@@ -37,6 +40,11 @@ rule link
 """
 
 
+# GCC says it of its child ("Killed signal terminated program cc1plus"); clang is one process, of
+# which the shell says it, or the newer ninja by the exit status.
+_KILLED = re.compile(r"\bKilled\b|^FAILED: \[code=137\]")
+
+
 def tensorlift_extension(root: Path) -> Extension:
     """`tensorlift._C`: every source below `csrc/`."""
     csrc = root / "csrc"
@@ -47,17 +55,6 @@ def tensorlift_extension(root: Path) -> Extension:
 
 def _is_on(switch: str) -> bool:
     return os.environ.get(switch, "0") not in ("", "0")
-
-
-def _compiler() -> str:
-    compiler = os.environ.get("CXX") or "c++"
-    if shutil.which(shlex.split(compiler)[0]) is None:
-        raise SystemExit(
-            f"tensorlift: expected a C++20 compiler, found no program {compiler!r}. "
-            "Install one (Debian: apt install g++, Fedora: dnf install gcc-c++, "
-            "macOS: xcode-select --install) or name it in CXX."
-        )
-    return compiler
 
 
 def _ninja() -> str:
@@ -159,6 +156,26 @@ def _units(csrc: Path, sources: list[Path], folder: Path) -> list[Path]:
     return units
 
 
+def _run(command: list[str]) -> None:
+    """Runs ninja, and says in one sentence why it failed."""
+    killed = False
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as ninja:
+        assert ninja.stdout is not None
+        for line in ninja.stdout:
+            print(line, end="", flush=True)
+            killed = killed or _KILLED.search(line) is not None
+    if ninja.returncode == 0:
+        return
+    if killed:
+        raise SystemExit(
+            "tensorlift: the system ended the compiler, most likely for want of memory. "
+            "Set MAX_JOBS=1, or give it more."
+        )
+    raise SystemExit(
+        "tensorlift: the C++ sources did not compile; the compiler's own words stand above."
+    )
+
+
 class NinjaBuildExt(build_ext):
     """Compiles what changed, in `build/`, which outlives an editable install."""
 
@@ -170,6 +187,8 @@ class NinjaBuildExt(build_ext):
                 "tensorlift: expected an installed torch to compile against, found none. "
                 f"Install torch first, or name the interpreter that has it in {TORCH_PYTHON}."
             )
+        check_python_headers()
+        compiler = find_compiler()
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         sources = [Path(source).resolve() for source in ext.sources]
         flavour = "debug" if _is_on("TENSORLIFT_DEBUG") else "release"
@@ -183,7 +202,7 @@ class NinjaBuildExt(build_ext):
         csrc = Path("csrc").resolve()
         units = _units(csrc, sources, folder)
         lines = [
-            f"cxx = {_ninja_value(shlex.split(_compiler()))}",
+            f"cxx = {_ninja_value(compiler)}",
             f"cxxflags = {_ninja_value([f'-I{csrc}', *_compile_flags(torch)])}",
             f"ldflags = {_ninja_value(_link_flags(torch))}",
             _RULES,
@@ -192,13 +211,7 @@ class NinjaBuildExt(build_ext):
             + " ".join(f"{_ninja_path(unit.stem)}.o" for unit in units),
         ]
         (folder / "build.ninja").write_text("\n".join(lines) + "\n")
-        command = [_ninja(), "-C", str(folder)]
-        if jobs := os.environ.get("MAX_JOBS"):
-            command += ["-j", jobs]
-        if subprocess.run(command, check=False).returncode != 0:
-            raise SystemExit(
-                "tensorlift: the C++ sources did not compile; the compiler's own words stand above."
-            )
+        _run([_ninja(), "-C", str(folder), "-j", str(parallel_jobs())])
         # Replaced in one step: a process that has the old one loaded keeps it.
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(target.name + ".new")
