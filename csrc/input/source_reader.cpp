@@ -51,12 +51,14 @@ void SourceReader::read_all() {
     items_.prefetch(i + kPrefetchDistance);
     if (as_they_are) {
       if (PyArray_CheckExact(items_[i])) {
+        signature_.clear();
         const ArrayView view = inspect_exact(items_[i]);
         if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
       } else if (options_.takes_tensors && extend_by_tensor(items_[i])) {
         continue;
       }
     }
+    signature_.clear();
     read(i);
   }
 }
@@ -64,11 +66,17 @@ void SourceReader::read_all() {
 bool SourceReader::extend_by_tensor(PyObject* item) {
   if (!is_exact_tensor(item)) return false;
   const at::Tensor& tensor = unpack_tensor(item);
-  ArrayView view;
-  if (!view_of_common_tensor(tensor, view, tensor_strides_)) return false;
-  if (!sources_.extend(view) && !sources_.extend_ragged(view)) return false;
+  const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
+  if (char* data = signature_.data_if_like(impl)) {
+    sources_.extend_by(data);
+  } else {
+    ArrayView view;
+    if (!view_of_common_tensor(tensor, view, tensor_strides_)) return false;
+    if (!sources_.extend(view) && !sources_.extend_ragged(view)) return false;
+    signature_.set(impl);
+  }
   if (storages_.empty()) storages_.reserve(items_.size());
-  storages_.push_back(tensor.storage());
+  storages_.push_back(impl.unsafe_storage());
   return true;
 }
 

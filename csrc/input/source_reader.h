@@ -11,6 +11,7 @@
 
 #include "binding/python_api.h"
 #include "input/items.h"
+#include "input/tensor_input.h"
 #include "plan/array_view.h"
 #include "plan/plan.h"
 #include "plan/sources.h"
@@ -53,6 +54,7 @@ class SourceReader {
   Sources sources_;
   std::vector<py::object> scalars_;     // arrays that inspect() made
   std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
+  TensorSignature signature_;           // of the tensor that was read last; not set after an array
   std::int64_t tensor_shape_[kMaxDims];
   std::int64_t tensor_strides_[kMaxDims];
 };

@@ -91,6 +91,23 @@ bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view, std::int64
   return true;
 }
 
+void TensorSignature::set(const c10::TensorImpl& impl) {
+  const c10::IntArrayRef sizes = impl.sizes();
+  is_set_ = sizes.size() <= kMostDims && impl.numel() > 0;
+  if (!is_set_) return;
+  keys_ = impl.key_set();
+  dtype_ = impl.dtype();
+  ndim_ = sizes.size();
+  itemsize_ = dtype_.itemsize();
+  std::int64_t last = 0;  // within the storage, so this does not overflow
+  for (std::size_t d = 0; d < ndim_; ++d) {
+    sizes_[d] = sizes[d];
+    strides_[d] = impl.strides()[d];
+    last += (sizes_[d] - 1) * strides_[d];
+  }
+  reach_ = (static_cast<std::size_t>(last) + 1) * itemsize_;
+}
+
 ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& tensor,
                          std::int64_t* strides) {
   check(index, type_name, tensor);

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/StorageImpl.h>
+#include <c10/core/TensorImpl.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "plan/array_view.h"
 
@@ -24,5 +27,45 @@ namespace tensorlift {
 // of torch.
 [[nodiscard]] bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view,
                                          std::int64_t* strides);
+
+// What tensors that are alike have in common, so that each after the first is checked by comparing.
+class TensorSignature {
+ public:
+  // Of a tensor for which view_of_common_tensor() is true.
+  void set(const c10::TensorImpl& impl);
+  void clear() { is_set_ = false; }
+
+  // The first element of a tensor that is like it but for its memory, which is large enough;
+  // nullptr: it is not like it.
+  [[nodiscard]] char* data_if_like(const c10::TensorImpl& impl) const {
+    if (!is_set_ || impl.key_set() != keys_ || impl.dtype() != dtype_) return nullptr;
+    if (impl.autograd_meta() != nullptr) return nullptr;
+    const c10::IntArrayRef sizes = impl.sizes();
+    if (sizes.size() != ndim_) return nullptr;
+    const c10::IntArrayRef strides = impl.strides();
+    bool is_like = true;
+    for (std::size_t d = 0; d < ndim_; ++d) {
+      is_like &= sizes[d] == sizes_[d] && strides[d] == strides_[d];
+    }
+    const c10::Storage& storage = impl.unsafe_storage();
+    if (!is_like || !storage) return nullptr;
+    const auto offset = static_cast<std::size_t>(impl.storage_offset()) * itemsize_;
+    if (offset + reach_ > storage.nbytes()) return nullptr;
+    auto* data = static_cast<char*>(storage.unsafeGetStorageImpl()->mutable_data());
+    return data == nullptr ? nullptr : data + offset;
+  }
+
+ private:
+  static constexpr std::size_t kMostDims = 8;
+
+  bool is_set_ = false;
+  c10::DispatchKeySet keys_;
+  caffe2::TypeMeta dtype_;
+  std::size_t ndim_ = 0;
+  std::size_t itemsize_ = 0;
+  std::size_t reach_ = 0;  // bytes from the first element to the end of the last
+  std::int64_t sizes_[kMostDims];
+  std::int64_t strides_[kMostDims];
+};
 
 }  // namespace tensorlift

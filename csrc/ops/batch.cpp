@@ -8,6 +8,7 @@
 #include "binding/conduct.h"
 #include "copy/batch_jobs.h"
 #include "copy/gather.h"
+#include "copy/straight_copy.h"
 #include "copy/stream.h"
 #include "device/batch_on_device.h"
 #include "errors.h"
@@ -39,6 +40,9 @@ void check_options(const BatchOptions& options) {
 void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
             std::optional<int> threads) {
   if (target.numel == 0) return;
+  if (target.is_contiguous && is_straight(plan.sources, plan.layout, target.dtype)) {
+    return copy_straight(plan.sources, target.data);
+  }
   GatherJobs jobs;
   jobs.reserve(std::min(plan.sources.size(), kJobsAtOnce));
   if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();

@@ -146,9 +146,9 @@ py::object result_of(const Column& column) {
 
 class Walk {
  public:
-  explicit Walk(const CollateOptions& options)
+  Walk(const CollateOptions& options, const std::shared_ptr<CollateFunctions>& functions)
       : options_(options),
-        functions_(CollateFunctions::of(options.fn_map)),
+        functions_(functions),
         is_filled_at_once_(options.memory == ColumnsMemory::kOwn && !options.device),
         is_torch_asked_(is_torch_asked()) {}
 
@@ -179,7 +179,7 @@ class Walk {
   [[nodiscard]] py::object rebuild(const Node& node) const;
 
   const CollateOptions& options_;
-  const std::shared_ptr<CollateFunctions> functions_;
+  const std::shared_ptr<CollateFunctions>& functions_;
   const bool is_filled_at_once_;  // each column, while what it was read from is in the caches
   const bool is_torch_asked_;
   Columns columns_;           // that are filled together
@@ -421,9 +421,13 @@ py::object collate(py::handle samples, const CollateOptions& options) {
     PyErr_SetString(PyExc_IndexError, "samples: expected at least one sample, got none.");
     throw py::error_already_set();
   }
+  const std::shared_ptr<CollateFunctions> functions = CollateFunctions::of(options.fn_map);
+  if (functions->find(items[0]).joining == Joining::kText) {
+    return py::reinterpret_borrow<py::object>(samples);
+  }
   Values values(1, items.size());
   for (std::size_t i = 0; i < items.size(); ++i) values.set(0, i, items[i]);
-  return Walk(options).collate({values.at(0), PyTuple_CheckExact(samples.ptr()) != 0, samples});
+  return Walk(options, functions).collate({values.at(0), /*is_tuple=*/false, samples});
 }
 
 }  // namespace tensorlift

@@ -15,6 +15,7 @@
 #include "binding/gil.h"
 #include "binding/torch_objects.h"
 #include "copy/batch_jobs.h"
+#include "copy/straight_copy.h"
 #include "device/batch_on_device.h"
 #include "device/staging.h"
 #include "errors.h"
@@ -163,8 +164,18 @@ void write_extents(const Columns& columns) {
   }
 }
 
+// One column whose copy is that simple; false: it is not.
+bool fill_straight(const Column& column) {
+  const BatchPlan& plan = column.plan;
+  if (!plan.is_contiguous() || !is_straight(plan.sources, plan.layout, plan.dtype)) return false;
+  auto* data = static_cast<char*>(column.values.mutable_data_ptr());
+  without_gil(plan.nbytes, [&] { copy_straight(plan.sources, data); });
+  return true;
+}
+
 void fill(const Columns& columns) {
   write_extents(columns);
+  if (columns.size() == 1 && fill_straight(*columns[0])) return;
   GatherJobs jobs;
   std::size_t count = 0;
   for (const auto& column : columns) count += column->plan.sources.size();

@@ -36,6 +36,9 @@ class Sources {
     return true;
   }
 
+  // Adds an array that the caller knows to be like the one before it.
+  void extend_by(char* data) { data_.push_back(data); }
+
   // The same for an array that is like the one before it but for its shape, and contiguous. (Such
   // an array has all of its elements in memory, so their number does not overflow.)
   [[nodiscard]] [[gnu::noinline]] bool extend_ragged(const ArrayView& view) {

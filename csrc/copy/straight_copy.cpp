@@ -1,0 +1,62 @@
+#include "copy/straight_copy.h"
+
+#include <cstring>
+
+#include "copy/fine_cut.h"
+#include "copy/gather.h"
+
+namespace tensorlift {
+namespace {
+
+// How far ahead elements are loaded into the cache; see gather.cpp.
+constexpr std::size_t kPrefetchDistance = 4;
+
+std::size_t nbytes_of(const Sources::Form& form) {
+  return static_cast<std::size_t>(form.numel) * form.element.itemsize;
+}
+
+// kBytes: of each array, where that is known to the compiler, else 0.
+template <std::size_t kBytes>
+void copy_all(const Sources& sources, std::size_t nbytes, char* slot) {
+  const std::size_t each = kBytes > 0 ? kBytes : nbytes;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (i + kPrefetchDistance < sources.size()) {
+      __builtin_prefetch(sources.data(i + kPrefetchDistance));
+    }
+    std::memcpy(slot, sources.data(i), each);
+    slot += each;
+  }
+}
+
+}  // namespace
+
+bool is_straight(const Sources& sources, const Layout& layout, c10::ScalarType dtype) {
+  if (kIsCutFinely || sources.forms().size() != 1 || layout.dim != 0 || layout.has_padding) {
+    return false;
+  }
+  const Sources::Form& form = sources.forms()[0];
+  if (form.element.twin != dtype || form.swapped || form.numel == 0) return false;
+  const std::int64_t* shape = sources.shape(form);
+  if (!is_contiguous(form.ndim, shape, shape + form.ndim, form.element.itemsize)) return false;
+  return nbytes_of(form) * sources.size() < 2 * kBytesPerThread;
+}
+
+void copy_straight(const Sources& sources, char* data) {
+  const std::size_t nbytes = nbytes_of(sources.forms()[0]);
+  switch (nbytes) {
+    case 4:
+      return copy_all<4>(sources, nbytes, data);
+    case 8:
+      return copy_all<8>(sources, nbytes, data);
+    case 16:
+      return copy_all<16>(sources, nbytes, data);
+    case 32:
+      return copy_all<32>(sources, nbytes, data);
+    case 64:
+      return copy_all<64>(sources, nbytes, data);
+    default:
+      return copy_all<0>(sources, nbytes, data);
+  }
+}
+
+}  // namespace tensorlift
