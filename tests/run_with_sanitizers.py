@@ -45,7 +45,7 @@ NOT_SANITIZED += ["tests/robustness/test_allocation_failures.py"]
 # hang in its first malloc. These fork beside threads.
 DESELECTED = [
     "tests/test_collate.py::test_in_a_data_loader",
-    "tests/test_collate.py::test_one_segment_for_a_batch_from_a_worker",
+    "tests/test_collate.py::test_a_batch_from_a_worker_lies_in_segments",
     "tests/test_collate.py::test_a_batch_may_be_changed_in_the_worker",
     "tests/test_collate.py::test_iterable_datasets_and_batch_samplers",
     "tests/test_collate.py::test_errors_of_a_worker_reach_the_consumer",

@@ -118,7 +118,7 @@ def test_a_worker_does_not_keep_what_the_consumer_keeps():
     )
     open_files = [int(batch["files"].max()) for batch in batches]
     assert len(batches) == 100
-    assert max(open_files) - open_files[0] < 80  # of 100 batches
+    assert max(open_files) - open_files[0] < 140  # of 100 batches, two segments each
 
 
 def test_memory_is_written_for_another_process_only_after_the_last_tensor_died(in_worker):
@@ -141,15 +141,6 @@ def test_segments_of_fitting_size_are_used(in_worker):
     assert make(2)["x"].data_ptr() == addresses[0]
     assert make(*range(90))["x"].data_ptr() == addresses[1]
     assert make(*range(300))["x"].data_ptr() not in addresses
-
-
-def test_nothing_older_is_left_between_columns(in_worker):
-    dirt = tensorlift.collate([{"a": np.full(128, 255, np.uint8)}])
-    address = dirt["a"].data_ptr()
-    del dirt
-    batch = tensorlift.collate([{"a": np.zeros(3, np.uint8), "b": np.zeros(5, np.uint8)}])
-    assert batch["a"].data_ptr() == address
-    assert bytes(batch["a"].untyped_storage()) == bytes(128)
 
 
 def test_what_is_idle_is_bounded_and_given_back(in_worker):
@@ -193,8 +184,8 @@ def test_whatever_the_batch_is_its_tensors_come_in_the_segment(kind):
         x = batch if kind == "tensor" else batch[0]
         assert x[:, -1].tolist() == [4.0 * i + k for k in range(4)]
         if kind == "tuple":
-            assert batch[1]["again"].data_ptr() == x.data_ptr()
-            assert batch[2].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+            assert batch[1]["again"].untyped_storage()._cdata == x.untyped_storage()._cdata
+            assert batch[2].untyped_storage()._cdata != x.untyped_storage()._cdata
         assert segments_mapped() > 0
 
 
@@ -233,26 +224,10 @@ def test_a_batch_is_copied_and_saved_as_any_other(in_worker, tmp_path):
 
 def test_many_offers_of_one_batch(in_worker):
     batch = make(1, 2)
-    messages = [sent(batch) for _ in range(40)]  # 32 in the segment, then torch's way
+    messages = [sent(batch) for _ in range(40)]  # 32 in the segment, then copies
     results = [pickle.loads(message) for message in messages]
     assert all(torch.equal(result["x"], batch["x"]) for result in results)
-
-
-def test_a_storage_that_moves_out_of_its_segment_while_it_is_sent(in_worker):
-    batch = make(1)
-    messages = [sent(batch) for _ in range(32)]
-    others = []
-
-    class Meanwhile:
-        def __reduce__(self):  # when too many offers were open: the storage has gone torch's way
-            for message in messages:
-                pickle.loads(message)
-            others.append(sent(make(2)))  # where it was
-            return int, ()
-
-    message = sent([batch, Meanwhile()])
-    assert pickle.loads(others[0])["x"][0, 0] == 2
-    assert pickle.loads(message)[0]["x"][0, 0] == 1
+    assert len({result["x"].untyped_storage()._cdata for result in results}) == 1 + 40 - 32
 
 
 def test_many_batches_may_be_on_their_way(in_worker):
@@ -281,11 +256,13 @@ def test_a_message_is_received_once_also_when_the_batch_is_sent_again(in_worker)
     assert pickle.loads(second)["x"][0, 0] == 1
 
 
-def test_what_was_received_is_sent_on_as_a_copy(in_worker):
+def test_what_was_received_is_sent_on_as_it_lies(in_worker):
     received = pickle.loads(sent(make(1, 2)))
+    address = received["x"].data_ptr()
     again = pickle.loads(sent(received))
-    assert torch.equal(again["x"], received["x"])
+    assert received["x"].data_ptr() == address
     again["x"].fill_(9)
+    assert bool((received["x"] == 9).all())
     del received
     make(3, 4)
     assert bool((again["x"] == 9).all())
@@ -435,7 +412,7 @@ def test_a_sender_that_has_ended():
 
 
 def test_another_file_under_the_number_is_noticed(in_worker, tmp_path):
-    offer = list(_C.offer_segment(make(1)["x"]))
+    offer, _ = _C.offer_segment(_C.segment_of(make(1)["x"]), True)
     tensorlift.empty_cache()
     for content in (b"", b"x" * 100_000):
         path = tmp_path / "file"
@@ -593,8 +570,8 @@ def test_batches_with_options_come_in_segments():
         others = [other["image"], *other["tokens"], *other["points"]]
         assert all(map(torch.equal, tensors, others))
         assert [t.stride() for t in tensors] == [t.stride() for t in others]
-        (address,) = {t.untyped_storage().data_ptr() for t in tensors}
-        addresses.add(address)
+        assert in_segments(tensors)
+        addresses.add(batch["image"].data_ptr())
     assert len(addresses) < 10  # of 10: used again
 
 

@@ -193,16 +193,17 @@ void define_segments(py::module_& module) {
   module.def("has_segments", &has_segments, "Are there segments of shared memory on this system?");
   module.def("can_look_up_descriptors", &can_look_up_descriptors,
              "May other processes look up our file descriptors by number?");
-  module.def(
-      "place_in_segment", &place_in_segment, py::arg("tensor"),
-      "(storage, dtype, offset, shape, strides) of a tensor over a segment of ours, or None.");
-  module.def("offer_segment", &offer_segment, py::arg("tensor"),
-             "What to send so that another process can map the tensor's segment, or None.");
+  py::class_<HeldSegment>(module, "HeldSegment", "A segment that cannot be used again meanwhile.");
+  module.def("place_in_segment", &place_in_segment, py::arg("tensor"),
+             "(segment, begin, nbytes, dtype, offset, shape, strides) of a tensor over a segment, "
+             "or None.");
+  module.def("segment_of", &segment_of, py::arg("tensor"), "The segment of such a tensor.");
+  module.def("offer_segment", &offer_segment, py::arg("segment"), py::arg("is_looked_up"),
+             "What to send so that another process can map the segment; a descriptor, or None.");
   module.def("accept_offer", &accept_offer, py::arg("offer"), py::arg("descriptor"),
-             "The bytes that were offered, as a tensor.");
-  module.def("view_of_segment", &view_of_segment, py::arg("bytes"), py::arg("dtype"),
-             py::arg("offset"), py::arg("shape"), py::arg("strides"),
-             "A tensor over the bytes, where place_in_segment() said.");
+             "The segment that was offered.");
+  module.def("tensor_in_segment", &tensor_in_segment, py::arg("segment"), py::arg("place"),
+             "The tensor where place_in_segment() said.");
   module.def("idle_segment_bytes", &idle_segment_bytes,
              "Bytes of shared memory that are kept for the next batches that are sent.");
   module.def("idle_received_bytes", &idle_received_bytes,

@@ -5,30 +5,37 @@
 #include <ATen/core/Tensor.h>
 
 #include "binding/python_api.h"
+#include "shm/segment_hold.h"
 
 namespace tensorlift {
 
-// (storage, dtype, storage offset, shape, strides) of a plain tensor over a segment that this
-// process owns, where `storage` is a number that its tensors have in common, and nobody else while
-// one of them lives; None: it is no such tensor. GIL held, as for all of these.
+// A hold on a segment, as Python has it. GIL held, for it and all that follows.
+struct HeldSegment {
+  SegmentHoldPtr hold;
+};
+
+// (segment, begin, nbytes, dtype, storage offset, shape, strides) of a plain tensor over a segment.
+// `segment` is a number that all tensors over the segment have in common, and no others while one
+// of them lives; its storage are `nbytes` bytes from `begin` on. None: it is no such tensor.
 [[nodiscard]] py::object place_in_segment(const at::Tensor& tensor);
 
-// (owner, descriptor, ..., nbytes), which the receiver gives to accept_offer(); None where too many
-// are open.
-[[nodiscard]] py::object offer_segment(const at::Tensor& tensor);
+// The segment of such a tensor.
+[[nodiscard]] HeldSegment segment_of(const at::Tensor& tensor);
 
-// The bytes that were offered, 1-D. `descriptor` is a file descriptor of this process for them,
-// which stays open; None: the owner's is looked up by its number, which needs /proc and the same
-// user. Throws RuntimeError where the offer was accepted before, or the owner has ended.
-[[nodiscard]] at::Tensor accept_offer(const py::tuple& offer, py::handle descriptor);
+// ((owner, descriptor, ..., nbytes), file) for another process, which gives them to accept_offer().
+// `file` is a descriptor of this process, the caller's to close and to send; None where the
+// receiver can look it up (`is_looked_up`: the descriptors of this process can be). What cannot be
+// offered, since too many offers are open or another process owns it and hides it from us, is
+// offered as a copy. Throws RuntimeError where there is no memory or file for that.
+[[nodiscard]] py::tuple offer_segment(const HeldSegment& segment, bool is_looked_up);
 
-// A tensor over the bytes, where place_in_segment() said.
-[[nodiscard]] at::Tensor view_of_segment(const at::Tensor& bytes, py::handle dtype,
-                                         std::int64_t offset,
-                                         const std::vector<std::int64_t>& shape,
-                                         const std::vector<std::int64_t>& strides);
+// What was offered. `descriptor` is one of this process for it, which stays open; None: the owner's
+// is looked up, which needs /proc and the same user. Throws RuntimeError where the offer was
+// accepted before, the owner has ended, or it is no offer.
+[[nodiscard]] HeldSegment accept_offer(py::handle offer, py::handle descriptor);
 
-// May other processes of this user look up our file descriptors by number?
-[[nodiscard]] bool can_look_up_descriptors();
+// A tensor of the segment, where place_in_segment() said; `place` is what follows the segment
+// there. Throws RuntimeError where that is no place in the segment.
+[[nodiscard]] at::Tensor tensor_in_segment(py::handle segment, py::handle place);
 
 }  // namespace tensorlift

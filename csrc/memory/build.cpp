@@ -30,7 +30,6 @@ at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbyt
   return tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
 }
 
-// A storage that keeps something else alive as well.
 struct OwningStorageImpl : c10::StorageImpl {
   OwningStorageImpl(std::size_t nbytes, c10::DataPtr&& memory, c10::DataPtr&& kept)
       : StorageImpl(use_byte_size_t(), nbytes, std::move(memory), /*allocator=*/nullptr,
@@ -46,6 +45,17 @@ struct OwningStorageImpl : c10::StorageImpl {
 };
 
 }  // namespace
+
+c10::Storage make_owning_storage(ImplArena& arena, std::size_t nbytes, c10::DataPtr&& memory,
+                                 c10::DataPtr&& owner) {
+  return {c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(
+      arena.make<OwningStorageImpl>(nbytes, std::move(memory), std::move(owner)))};
+}
+
+const c10::DataPtr* owner_of(const c10::Storage& storage) {
+  const auto* impl = dynamic_cast<const OwningStorageImpl*>(storage.unsafeGetStorageImpl());
+  return impl == nullptr ? nullptr : &impl->owner;
+}
 
 at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
                         c10::ScalarType dtype, c10::IntArrayRef shape, c10::IntArrayRef strides) {
@@ -67,10 +77,9 @@ at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dty
 at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory, c10::DataPtr&& owner,
                                    std::size_t nbytes, c10::ScalarType dtype, std::int64_t offset,
                                    c10::IntArrayRef shape, c10::IntArrayRef strides) {
-  c10::Storage storage(c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(
-      arena.make<OwningStorageImpl>(nbytes, std::move(memory), std::move(owner))));
   at::Tensor tensor =
-      tensor_of(arena, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
+      tensor_of(arena, make_owning_storage(arena, nbytes, std::move(memory), std::move(owner)),
+                c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
   tensor.unsafeGetTensorImpl()->set_storage_offset(offset);
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
   return tensor;

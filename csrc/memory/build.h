@@ -11,6 +11,14 @@
 
 namespace tensorlift {
 
+// A CPU storage that cannot be resized, with an owner that lives as long as the storage does,
+// whatever data pointer torch gives it.
+[[nodiscard]] c10::Storage make_owning_storage(ImplArena& arena, std::size_t nbytes,
+                                               c10::DataPtr&& memory, c10::DataPtr&& owner);
+
+// The owner of such a storage; nullptr: it is another kind.
+[[nodiscard]] const c10::DataPtr* owner_of(const c10::Storage& storage);
+
 // A CPU tensor over `memory`, which it takes over: what at::for_blob(...).make_tensor() gives,
 // without its guards and its second walk over the strides.
 //

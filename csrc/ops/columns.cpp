@@ -3,8 +3,6 @@
 #include <c10/util/accumulate.h>
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,17 +15,13 @@
 #include "copy/batch_jobs.h"
 #include "copy/straight_copy.h"
 #include "device/batch_on_device.h"
-#include "device/staging.h"
 #include "errors.h"
 #include "input/date_units.h"
 #include "input/source_reader.h"
-#include "memory/allocate.h"
 #include "memory/build.h"
 #include "memory/output.h"
-#include "memory/pinned.h"
 #include "ops/batch.h"
 #include "plan/batch_plan.h"
-#include "shm/segment_pool.h"
 
 namespace tensorlift {
 namespace {
@@ -61,85 +55,12 @@ const Sources& read(SourceReader& reader) {
   return reader.sources();
 }
 
-c10::Storage torch_shared(std::size_t nbytes) {
-  c10::Storage storage = new_shared_storage(nbytes);
-  if (!populate(storage.mutable_data(), nbytes)) {
-    throw RuntimeError("shared memory: expected " + std::to_string(nbytes) +
-                       " bytes for a batch, got less: it is full. Use fewer or smaller batches, or "
-                       "enlarge it (/dev/shm; Docker: --shm-size).");
-  }
-  return storage;
-}
-
-c10::Storage segment(std::size_t nbytes) {
-  c10::DataPtr memory;
-  {
-    const GilRelease release;
-    memory = allocate_segment(nbytes);
-  }
-  if (!memory) return torch_shared(nbytes);
-  return {c10::Storage::use_byte_size_t(), nbytes, std::move(memory), /*allocator=*/nullptr,
-          /*resizable=*/false};
-}
-
-at::Tensor pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
-  const GilRelease release;  // it can take long
-  return make_pinned(shape, dtype);
-}
-
-// A tensor of bytes for many columns; undefined for ColumnsMemory::kOwn.
-at::Tensor make_common(std::size_t nbytes, ColumnsMemory memory) {
-  if (memory == ColumnsMemory::kOwn || nbytes == 0) return {};
-  const auto size = static_cast<std::int64_t>(nbytes);
-  if (memory == ColumnsMemory::kPinned) return pinned({size}, c10::kByte);
-  ImplArena arena(1);
-  return build_over_storage(
-      arena, memory == ColumnsMemory::kSegment ? segment(nbytes) : torch_shared(nbytes), c10::kByte,
-      {size});
-}
-
-// Gives out the memory for tensors: side by side in one block, or each its own.
-class Memory {
- public:
-  Memory(std::size_t tensors, ColumnsMemory where)
-      : arena_(tensors),
-        where_(where),
-        own_from_(where == ColumnsMemory::kPinned ? staging_settings().own_storage_bytes
-                                                  : std::numeric_limits<std::size_t>::max()) {}
-
-  // First for all tensors, then allocate(), then make() for all, in the same order.
-  void plan(std::size_t nbytes) {
-    if (nbytes < own_from_) total_ += slot_aligned(nbytes);
-  }
-
-  void allocate() { block_ = make_common(total_, where_); }
-
-  // What is left to the next tensor is cleared: others get to see it.
-  at::Tensor make(std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape) {
-    if (nbytes >= own_from_) return pinned(shape, dtype);
-    if (!block_.defined()) return build_empty(arena_, nbytes, dtype, shape);
-    at::Tensor tensor = build_view(arena_, block_, dtype, offset_, shape);
-    const std::size_t end = offset_ + nbytes;
-    offset_ = slot_aligned(end);
-    std::memset(static_cast<char*>(block_.mutable_data_ptr()) + end, 0, offset_ - end);
-    return tensor;
-  }
-
- private:
-  ImplArena arena_;
-  const ColumnsMemory where_;
-  const std::size_t own_from_;  // bytes
-  std::size_t total_ = 0;
-  std::size_t offset_ = 0;
-  at::Tensor block_;
-};
-
 std::size_t extents_nbytes(const Shape& shape) {
   return static_cast<std::size_t>(c10::multiply_integers(shape)) * sizeof(std::int64_t);
 }
 
 void allocate(const Columns& columns, ColumnsMemory where) {
-  Memory memory(2 * columns.size(), where);
+  ColumnMemory memory(2 * columns.size(), where);
   for (const auto& column : columns) {
     memory.plan(column->plan.nbytes);
     if (const auto shape = column->plan.extents_shape()) memory.plan(extents_nbytes(*shape));
@@ -232,14 +153,6 @@ Column::Column(std::vector<char> elements, c10::ScalarType dtype,
 py::object Column::result() const {
   if (!extents.defined()) return wrap_tensor(values);
   return py::make_tuple(wrap_tensor(values), wrap_tensor(extents));
-}
-
-ColumnsMemory parse_columns_memory(const std::string& name) {
-  if (name == "own") return ColumnsMemory::kOwn;
-  if (name == "pinned") return ColumnsMemory::kPinned;
-  if (name == "torch") return ColumnsMemory::kTorchShared;
-  if (name == "segment") return ColumnsMemory::kSegment;
-  throw InternalError("memory: expected own, pinned, torch or segment, got " + name);
 }
 
 BatchOptions parse_column_options(py::handle given) {

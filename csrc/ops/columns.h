@@ -8,27 +8,16 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "binding/python_api.h"
 #include "device/transfer.h"
 #include "input/source_reader.h"
 #include "ops/batch.h"
+#include "ops/column_memory.h"
 #include "plan/batch_plan.h"
 
 namespace tensorlift {
-
-// Where tensors of the host lie.
-enum class ColumnsMemory {
-  kOwn,          // each in memory of its own
-  kPinned,       // in pinned memory: small ones in one block, as views, large ones alone
-  kTorchShared,  // all in one block of torch's shared memory, as views
-  kSegment,      // all in one segment of ours, as views
-};
-
-// "own", "pinned", "torch" or "segment".
-[[nodiscard]] ColumnsMemory parse_columns_memory(const std::string& name);
 
 // What is to become one tensor, or a pair of them. GIL held, here and below.
 struct Column {

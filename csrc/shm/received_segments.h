@@ -4,20 +4,21 @@
 // comes in the same segment, as long as the owner lives and keeps the segment.
 #pragma once
 
-#include <c10/core/Allocator.h>
 #include <c10/util/FunctionRef.h>
 
 #include <cstddef>
 
-#include "shm/segment.h"
+#include "shm/segment_hold.h"
 
 namespace tensorlift {
 
-// What was offered, held until the DataPtr dies, on whatever thread. `open` gives a descriptor of
-// the segment, and is called where it is not mapped yet. Throws RuntimeError where the offer was
-// accepted before, and what `open` throws. GIL not needed.
-[[nodiscard]] c10::DataPtr accept_segment(const SegmentOffer& offer,
-                                          c10::function_ref<FileDescriptor()> open);
+// What was offered: a hold of its own, or the one that this process has on the segment already, so
+// that what is sent twice is one storage here. `open` gives a descriptor of the segment, and is
+// called where it is not mapped yet. Throws RuntimeError where the offer was accepted before, is
+// larger than its segment or cannot be mapped, and what `open` throws. GIL not needed, and better
+// let go of: mapping takes long.
+[[nodiscard]] SegmentHoldPtr accept_segment(const SegmentOffer& offer,
+                                            c10::function_ref<FileDescriptor()> open);
 
 // Gives back what is not held here.
 void empty_received_segments();

@@ -8,15 +8,14 @@
 
 #include "errors.h"
 #include "parallel/per_process.h"
-#include "shm/segment_hold.h"
 
 namespace tensorlift {
 namespace {
 
 // A loader's worker has a batch in the making, those on their way (prefetch_factor, 2 by default),
-// and one that the consumer works on; each of one segment, or, where torch's own collate walks, of
-// one for each leaf. Segments that the consumer keeps are forgotten here.
-constexpr std::size_t kMaxSegments = 64;
+// and one that the consumer works on; each has a segment for each large tensor and a few for small
+// ones. Segments that the consumer keeps are forgotten here.
+constexpr std::size_t kMaxSegments = 128;
 
 // As many may be on their way, for they cannot be forgotten before they are received.
 constexpr std::size_t kMaxOffered = 256;
@@ -110,11 +109,11 @@ PerProcess<SegmentPool> pool;
 
 }  // namespace
 
-c10::DataPtr allocate_segment(std::size_t nbytes) {
+SegmentHoldPtr allocate_segment(std::size_t nbytes) {
   std::shared_ptr<Segment> segment = pool.get().take(nbytes);
   if (segment == nullptr) return {};
-  return held(std::move(segment),
-              [](std::shared_ptr<Segment>) noexcept {});  // the pool looks when it needs
+  return hold_on(std::move(segment), nbytes,
+                 [](std::shared_ptr<Segment>) noexcept {});  // the pool looks when it needs
 }
 
 void empty_segment_pool() { pool.get().clear(); }

@@ -2,9 +2,9 @@
 
 Torch makes a new file in shared memory for every storage that a worker sends, hands its descriptor
 over through a socket of its own, and lets the kernel clear and map every page. Here the tensors of
-a batch lie in one segment; the receiver finds it by the number of the sender's descriptor; and when
-the last of its tensors dies there, the worker fills the same segment again. csrc/shm/segment.h has
-the rules by which they agree.
+a batch lie in segments, large ones alone and small ones together; the receiver finds a segment by
+the number of the sender's descriptor; and when the last of its tensors dies there, the worker fills
+the same segment again. csrc/shm/segment.h has the rules by which they agree.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import os
 import weakref
 from collections.abc import Callable
 from functools import cache
+from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd, ForkingPickler
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import multiprocessing
-from torch.multiprocessing.reductions import reduce_tensor
+from torch.multiprocessing.reductions import reduce_storage, reduce_tensor
 from torch.utils.data import get_worker_info
 
 from . import _C
 
 Memory: TypeAlias = Literal["own", "torch", "segment"]
+Reducer: TypeAlias = Callable[[Any], Any]
 
 
 def memory_for_batches() -> Memory:
@@ -32,7 +34,7 @@ def memory_for_batches() -> Memory:
         return "own"
     if not _C.has_segments() or _strategy() != "file_descriptor":
         return "torch"
-    _register()
+    _reducers_before()
     return "segment"
 
 
@@ -40,53 +42,84 @@ def _strategy() -> object:
     return multiprocessing.get_sharing_strategy()  # type: ignore[no-untyped-call]
 
 
+class _Reducers(NamedTuple):
+    tensor: Reducer
+    storage: Reducer
+
+
 @cache
-def _register() -> Callable[[torch.Tensor], Any]:
-    """Lets tensors over segments be sent to other processes.
+def _reducers_before() -> _Reducers:
+    """Lets what lies in segments be sent to other processes.
 
     Returns:
-        What sends all other tensors, as before: torch's function, unless somebody replaced that.
+        What sends everything else, as before: torch's functions, unless somebody replaced those.
     """
-    reducers: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-    before: Callable[[torch.Tensor], Any] = reducers.get(torch.Tensor, reduce_tensor)
+    registered: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+    before = _Reducers(
+        registered.get(torch.Tensor, reduce_tensor),
+        registered.get(torch.UntypedStorage, reduce_storage),
+    )
     ForkingPickler.register(torch.Tensor, _reduce_tensor)
+    ForkingPickler.register(torch.UntypedStorage, _reduce_storage)
     return before
 
 
 class _Sent:
-    """A segment in a message: one for all of the message's tensors."""
+    """A segment in a message: one for all tensors over it."""
 
-    __slots__ = ("__weakref__", "tensor")
+    __slots__ = ("__weakref__", "segment")
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor.detach()  # nobody else's, who may give it another storage
+    def __init__(self, segment: _C.HeldSegment) -> None:
+        self.segment = segment
 
     def __reduce__(self) -> Any:
-        offer = _C.offer_segment(self.tensor)
-        if offer is None:  # too many are open
-            memory = torch.empty(0, dtype=torch.uint8).set_(self.tensor.untyped_storage())
-            return _register()(memory)
-        return _received, (offer, None if _is_looked_up() else DupFd(offer[1]))
+        offer, descriptor = _C.offer_segment(self.segment, _is_looked_up())
+        return _received, (offer, None if descriptor is None else _handed_over(descriptor))
 
 
-# By the storage's number, while a message that has it is pickled. Not by the segment's: torch may
-# move the storage out of it meanwhile, and another batch lie there.
+# By the segment's number, while a message that has it is pickled.
 _in_messages: weakref.WeakValueDictionary[int, _Sent] = weakref.WeakValueDictionary()
 
 
 def _reduce_tensor(tensor: torch.Tensor) -> Any:
     place = _C.place_in_segment(tensor)
     if place is None:
-        return _register()(tensor)
-    storage, *rest = place
-    sent = _in_messages.get(storage)
+        return _reducers_before().tensor(tensor)
+    segment, *rest = place
+    sent = _in_messages.get(segment)
     if sent is None:
-        sent = _in_messages[storage] = _Sent(tensor)
-    return _view, (sent, *rest)
+        sent = _in_messages[segment] = _Sent(_C.segment_of(tensor))
+    return _tensor, (sent, *rest)
+
+
+def _reduce_storage(storage: torch.UntypedStorage) -> Any:
+    """Of tensors that torch's own functions take apart: leaves, sparse ones, subclasses."""
+    if storage.device.type != "cpu" or _C.place_in_segment(_bytes_of(storage)) is None:
+        return _reducers_before().storage(storage)
+    return _storage, (_bytes_of(storage),)
+
+
+def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
+    return torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage)
+
+
+def _handed_over(descriptor: int) -> Any:
+    """What sends a descriptor of ours, which is then closed."""
+    process = get_spawning_popen()
+    sent = DupFd(descriptor)
+    if process is None:  # that was a duplicate
+        os.close(descriptor)
+    else:  # the process that is about to be started inherits this one
+        weakref.finalize(process, os.close, descriptor)
+    return sent
+
+
+def _is_looked_up() -> bool:
+    return _is_looked_up_from(os.getpid())
 
 
 @cache
-def _is_looked_up() -> bool:
+def _is_looked_up_from(_process: int) -> bool:
     return _C.can_look_up_descriptors() and _rights("self") == _rights(os.getppid())
 
 
@@ -96,7 +129,8 @@ def _rights(process: int | str) -> list[bytes]:
         return [line for line in status if line.startswith((b"Uid", b"Gid", b"CapPrm", b"CapEff"))]
 
 
-def _received(offer: Any, descriptor: Any) -> torch.Tensor:
+def _received(offer: Any, descriptor: Any) -> _C.HeldSegment:
+    _reducers_before()  # what is received may be sent on
     if descriptor is None:
         return _C.accept_offer(offer, None)
     number = descriptor.detach()
@@ -106,5 +140,9 @@ def _received(offer: Any, descriptor: Any) -> torch.Tensor:
         os.close(number)
 
 
-def _view(memory: torch.Tensor, *place: Any) -> torch.Tensor:
-    return _C.view_of_segment(memory, *place)
+def _tensor(segment: Any, *place: Any) -> torch.Tensor:
+    return _C.tensor_in_segment(segment, place)
+
+
+def _storage(content: torch.Tensor) -> torch.UntypedStorage:
+    return content.untyped_storage()

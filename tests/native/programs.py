@@ -37,6 +37,8 @@ _SEGMENTS = (
     *(
         "memory/allocate",
         "memory/block_cache",
+        "memory/build",
+        "shm/file_descriptor",
         "shm/received_segments",
         "shm/segment",
         "shm/segment_hold",

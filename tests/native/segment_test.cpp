@@ -1,7 +1,6 @@
 // Segments of one process, which it sends to itself: memory that is written too early is wrong
 // data.
-#include <c10/core/Allocator.h>
-#include <unistd.h>
+#include <c10/core/Storage.h>
 
 #include <algorithm>
 #include <atomic>
@@ -30,14 +29,14 @@ constexpr int kRounds = 300;
 // Memory that is full of one number, from when it is made until it is let go of.
 class Full {
  public:
-  Full(c10::DataPtr memory, std::size_t count, std::uint32_t number)
-      : memory_(std::move(memory)), count_(count), number_(number) {}
+  Full(const SegmentHoldPtr& hold, std::size_t count, std::uint32_t number)
+      : storage_(storage_of(hold, count)), count_(count), number_(number) {}
   Full(Full&&) = default;
   Full& operator=(Full&&) = default;
   Full(const Full&) = delete;
   Full& operator=(const Full&) = delete;
   ~Full() {
-    if (memory_.get_context() == nullptr) return;  // moved elsewhere
+    if (!storage_) return;  // moved elsewhere
     check(is_right(), "what is held is not written");
   }
 
@@ -48,28 +47,35 @@ class Full {
   }
 
   [[nodiscard]] std::optional<SegmentOffer> offer() const {
-    return segment_of(memory_)->offer(count_ * sizeof(std::uint32_t));
+    const SegmentHoldPtr hold = place_of(storage_)->hold;
+    return hold->segment().offer(hold->nbytes());
   }
 
   // The same, received.
   [[nodiscard]] Full accept(const SegmentOffer& offer) const {
-    const auto open = [&offer] { return FileDescriptor(dup(offer.descriptor)); };
+    const auto open = [&offer] { return duplicate(offer.descriptor); };
     return {accept_segment(offer, open), count_, number_};
   }
 
  private:
-  [[nodiscard]] std::uint32_t* begin() const { return static_cast<std::uint32_t*>(memory_.get()); }
+  static c10::Storage storage_of(const SegmentHoldPtr& hold, std::size_t count) {
+    ImplArena arena(1);
+    return storage_in(hold, arena, 0, count * sizeof(std::uint32_t));
+  }
+  [[nodiscard]] std::uint32_t* begin() const {
+    return static_cast<std::uint32_t*>(storage_.mutable_data());
+  }
 
-  c10::DataPtr memory_;
+  c10::Storage storage_;
   std::size_t count_;
   std::uint32_t number_;
 };
 
 // Nothing where too many segments are on their way.
 std::optional<Full> make(std::size_t count, std::uint32_t number) {
-  c10::DataPtr memory = allocate_segment(count * sizeof(std::uint32_t));
-  if (!memory) return std::nullopt;
-  Full made(std::move(memory), count, number);
+  const SegmentHoldPtr hold = allocate_segment(count * sizeof(std::uint32_t));
+  if (!hold) return std::nullopt;
+  Full made(hold, count, number);
   made.fill();
   return made;
 }
@@ -147,7 +153,7 @@ void test_open_offers() {
   sent.reset();
   empty_segment_pool();
   for (const SegmentOffer& offer : offers) {
-    const auto open = [&offer] { return FileDescriptor(dup(offer.descriptor)); };
+    const auto open = [&offer] { return duplicate(offer.descriptor); };
     const std::optional<Full> other = make(10, 2);
     const Full full(accept_segment(offer, open), 10, 1);
     check(other->is_right(), "another segment is used");
