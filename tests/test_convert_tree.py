@@ -4,6 +4,7 @@ import collections
 import types
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,11 @@ from torch.utils.data import default_convert
 
 import tensorlift
 from test_collate import DictOfMine, ListOfMine, Point, like
+
+
+class ArrayOfMine(np.ndarray):
+    pass
+
 
 TREES = {
     "array": np.arange(3),
@@ -31,13 +37,18 @@ TREES = {
     "deque": collections.deque([np.ones(1)]),
     "empty": [],
     "set": {1, 2},
+    "counter": collections.Counter(a=2),
+    "a counter beside an array": [collections.Counter(a=2), np.zeros(1)],
+    "masked array": np.ma.array([1.0, 2.0], mask=[False, True]),
+    "array of mine": np.zeros(2).view(ArrayOfMine),
+    "matrix": np.array([[1, 2]]).view(np.matrix),
 }
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_as_torch_does(name):
     tree = TREES[name]
-    if name in ("text array", "object array", "set"):
+    if name in ("text array", "object array", "set", "masked array", "array of mine"):
         assert tensorlift.convert(tree) is tree
         assert default_convert(tree) is tree
     else:
@@ -79,3 +90,7 @@ def test_errors_name_the_place():
         tensorlift.convert(tree)
     with pytest.raises(TypeError, match=r"^data: expected a dtype with a torch counterpart"):
         tensorlift.convert(np.array(0, "M8[s]"))
+
+
+def test_scalars_of_other_packages():
+    assert tensorlift.convert({"x": ml_dtypes.bfloat16(1.5)})["x"].dtype == torch.bfloat16

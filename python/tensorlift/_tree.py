@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,30 +107,29 @@ def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep_tuples: bool =
     return walk(tree)
 
 
-def paths_of_leaves(is_wanted: Callable[[Any], bool], tree: Any) -> list[Path]:
-    """Where the wanted leaves stand, in the order of map_leaves()."""
-    paths: list[Path] = []
+def leaves_of(tree: Any) -> Iterator[tuple[Path, Any]]:
+    """The leaves and where they stand, in the order of map_leaves()."""
 
-    def walk(node: Any, path: Path) -> None:
+    def walk(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         kind = type(node)
-        if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__") or is_wanted(node):
-            if is_wanted(node):
-                paths.append(path)
+        if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__"):
+            yield path, node
         elif isinstance(node, Mapping):
             for key in node:
-                walk(node[key], (*path, key))
+                yield from walk(node[key], (*path, key))
         elif is_namedtuple(node):
             for name, child in zip(kind._fields, node, strict=True):
-                walk(child, (*path, Attribute(name)))
+                yield from walk(child, (*path, Attribute(name)))
         elif isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
             for i, child in enumerate(node):
-                walk(child, (*path, i))
+                yield from walk(child, (*path, i))
         elif is_dataclass(node):
             for name in fields_of(node):
-                walk(getattr(node, name), (*path, Attribute(name)))
+                yield from walk(getattr(node, name), (*path, Attribute(name)))
+        else:
+            yield path, node
 
-    walk(tree, ())
-    return paths
+    return walk(tree, ())
 
 
 # The most frequent leaves, which need not be asked whether they are something else.

@@ -12,9 +12,10 @@ import torch
 
 from . import _C
 from ._convert import from_numpy
-from ._tree import PLAIN_LEAVES, map_leaves, path_text, paths_of_leaves
+from ._tree import PLAIN_LEAVES, leaves_of, map_leaves, path_text
 from ._typing import Device, Readonly
 
+_NEVER_CONVERTED = PLAIN_LEAVES - {np.ndarray}
 _TEXT_AND_OBJECTS = "SUOT"  # kinds of dtypes that default_convert leaves alone
 
 
@@ -36,8 +37,8 @@ def convert(
     Mappings, named tuples, sequences and dataclasses keep their structure, as in
     :func:`torch.utils.data.default_convert` (where a plain tuple becomes a list); tensors,
     TensorDicts, numbers, text and everything else stay as they are, and so do arrays of text or
-    objects. All arrays are
-    converted by one call of :func:`from_numpy`, whose options these are: shared where they can be.
+    objects, masked arrays and other subclasses of arrays. All arrays are converted by one call of
+    :func:`from_numpy`, whose options these are: shared where they can be.
 
     Args:
         tree: any object.
@@ -63,6 +64,8 @@ def convert(
         >>> tensorlift.convert({"x": np.array([1, 2]), "name": "a"})
         {'x': tensor([1, 2]), 'name': 'a'}
     """
+    if type(tree) in _NEVER_CONVERTED:
+        return tree
     return _replace_leaves(
         tree,
         _is_convertible,
@@ -153,15 +156,6 @@ def send_plainly(tree: Any, device: torch.device) -> Any:
     return map_leaves(lambda leaf: leaf.to(device) if is_tensor_like(leaf) else leaf, converted)
 
 
-class _Taken:
-    """Stands for a leaf where a container cannot be changed afterwards."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-
 class _UncommonContainerError(Exception):
     """There is a container that is no dict, list or tuple."""
 
@@ -178,7 +172,8 @@ def _replace_leaves(
         place = re.match(r"arrays\[(\d+)\]", str(error))
         if place is None:
             raise
-        path = path_text(None, paths_of_leaves(is_wanted, tree)[int(place[1])])
+        paths = [path for path, leaf in leaves_of(tree) if is_wanted(leaf)]
+        path = path_text(None, paths[int(place[1])])
         raise type(error)(path + str(error)[place.end() :]) from error
 
 
@@ -224,26 +219,24 @@ def _replace_leaves_of_any(
     is_wanted: Callable[[Any], bool],
     convert_all: Callable[[list[Any]], list[torch.Tensor]],
 ) -> Any:
-    """The same in two walks, for containers of any type, which are made when all is converted."""
-    leaves: list[Any] = []
-
-    def take(leaf: Any) -> Any:
-        if not is_wanted(leaf):
-            return leaf
-        leaves.append(leaf)
-        return _Taken(len(leaves) - 1)
-
-    structure = map_leaves(take, tree)
+    """The same in two walks, for containers of any type, each of which is made once."""
+    leaves = [leaf for _, leaf in leaves_of(tree) if is_wanted(leaf)]
     if not leaves:
-        return structure
-    tensors = convert_all(leaves)
-    return map_leaves(lambda leaf: tensors[leaf.index] if type(leaf) is _Taken else leaf, structure)
+        return map_leaves(lambda leaf: leaf, tree)
+    tensors = iter(convert_all(leaves))
+    return map_leaves(lambda leaf: next(tensors) if is_wanted(leaf) else leaf, tree)
 
 
 def _is_convertible(leaf: Any) -> bool:
+    """Whether it is an array or a scalar that default_convert makes a tensor of, or ml_dtypes'.
+
+    That leaves subclasses of other packages and masked arrays as they are, and arrays of text or
+    objects.
+    """
     if isinstance(leaf, np.ndarray):
-        return leaf.dtype.kind not in _TEXT_AND_OBJECTS
-    return isinstance(leaf, (np.number, np.bool_))
+        of_numpy = type(leaf).__module__ == "numpy"  # torch's rule
+        return of_numpy and leaf.dtype.kind not in _TEXT_AND_OBJECTS
+    return isinstance(leaf, np.generic) and not isinstance(leaf, (np.flexible, np.object_))
 
 
 def _is_packable(leaf: Any) -> bool:
