@@ -10,8 +10,8 @@
 namespace tensorlift {
 namespace {
 
-c10::MemoryFormat parse_memory_format(py::handle format) {
-  if (format.is_none()) return c10::MemoryFormat::Contiguous;
+std::optional<c10::MemoryFormat> parse_memory_format(py::handle format) {
+  if (format.is_none()) return std::nullopt;
   constexpr const char* kExpected =
       "torch.contiguous_format, torch.channels_last, torch.channels_last_3d or None";
   const auto parsed = unpack_memory_format(format);
@@ -20,7 +20,7 @@ c10::MemoryFormat parse_memory_format(py::handle format) {
     throw ValueError(std::string("memory_format: expected ") + kExpected +
                      ", got torch.preserve_format.");
   }
-  return *parsed;
+  return parsed;
 }
 
 std::optional<at::Tensor> parse_out(py::handle out) {

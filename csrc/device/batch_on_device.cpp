@@ -111,7 +111,7 @@ class Shipment {
                         shape);
     };
     SentBatch sent{view(values_at_, plan_.dtype, plan_.layout.shape), {}};
-    sent.values.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides);
+    sent.values.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides());
     if (extents_.defined()) {
       sent.extents = view(extents_at_, extents_.scalar_type(), extents_.sizes());
     }
@@ -122,7 +122,7 @@ class Shipment {
   [[nodiscard]] BatchJobs jobs_at(std::size_t offset, Wire& wire) const {
     const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent_));
     Shape byte_strides;
-    for (const std::int64_t stride : plan_.strides) byte_strides.push_back(stride * itemsize);
+    for (const std::int64_t stride : plan_.strides()) byte_strides.push_back(stride * itemsize);
     return {plan_.sources,    plan_.layout, padding_, sent_,
             Wire::at(offset), byte_strides, wire.jobs};
   }
@@ -160,7 +160,7 @@ class Shipment {
       if (plan_.layout.has_padding) ends.push_back(wire.jobs.nbytes());
       return false;
     });
-    set_cuts(wire, plan_.layout, plan_.strides, plan_.is_contiguous(), jobs.rows(),
+    set_cuts(wire, plan_.layout, plan_.strides(), plan_.is_contiguous(), jobs.rows(),
              std::move(ends));
     return freight;
   }

@@ -1,7 +1,6 @@
 #include "memory/output.h"
 
 #include <c10/core/InferenceMode.h>
-#include <c10/util/strides.h>
 
 #include <algorithm>
 #include <string>
@@ -52,23 +51,6 @@ bool has_own_addresses(const at::Tensor& tensor) {
   return true;
 }
 
-Shape row_major_strides(c10::IntArrayRef shape) {
-  Shape strides(shape.size());
-  std::uint64_t stride = 1;  // may overflow for an empty tensor
-  for (std::size_t d = shape.size(); d-- > 0;) {
-    strides[d] = static_cast<std::int64_t>(stride);
-    stride *= static_cast<std::uint64_t>(std::max<std::int64_t>(shape[d], 1));
-  }
-  return strides;
-}
-
-at::Tensor make_contiguous(c10::IntArrayRef shape, c10::ScalarType dtype, std::size_t nbytes,
-                           OutputMemory memory) {
-  if (memory == OutputMemory::kPinned) return make_pinned(shape, dtype);
-  ImplArena arena(1);
-  return build_empty(arena, nbytes, dtype, shape);
-}
-
 }  // namespace
 
 std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
@@ -83,33 +65,11 @@ std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
   return static_cast<std::size_t>(nbytes);
 }
 
-Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format) {
-  if (format == c10::MemoryFormat::Contiguous) {
-    return row_major_strides(shape);
-  }
-  if (format == c10::MemoryFormat::ChannelsLast && shape.size() == 4) {
-    const auto strides = c10::get_channels_last_strides_2d(shape);
-    return {strides.begin(), strides.end()};
-  }
-  if (format == c10::MemoryFormat::ChannelsLast3d && shape.size() == 5) {
-    const auto strides = c10::get_channels_last_strides_3d(shape);
-    return {strides.begin(), strides.end()};
-  }
-  const bool is_2d = format == c10::MemoryFormat::ChannelsLast;
-  throw ValueError(std::string("memory_format: expected a batch of ") + (is_2d ? "4" : "5") +
-                   " dimensions for " + (is_2d ? "torch.channels_last" : "torch.channels_last_3d") +
-                   ", got shape " + shape_text(shape) + ".");
-}
-
-at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
-                       c10::MemoryFormat memory_format, OutputMemory memory) {
+at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype, OutputMemory memory) {
   const std::size_t nbytes = checked_nbytes(shape, dtype);
-  Shape strides;
-  const bool is_contiguous = memory_format == c10::MemoryFormat::Contiguous;
-  if (!is_contiguous) strides = output_strides(shape, memory_format);
-  at::Tensor tensor = make_contiguous(shape, dtype, nbytes, memory);
-  if (!is_contiguous) tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
-  return tensor;
+  if (memory == OutputMemory::kPinned) return make_pinned(shape, dtype);
+  ImplArena arena(1);
+  return build_empty(arena, nbytes, dtype, shape);
 }
 
 void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype) {

@@ -2,14 +2,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/MemoryFormat.h>
 
 #include "plan/sources.h"
 
 namespace tensorlift {
-
-// Strides in elements. Throws ValueError: a memory format for another number of dimensions.
-[[nodiscard]] Shape output_strides(c10::IntArrayRef shape, c10::MemoryFormat format);
 
 // Where a new tensor lies.
 enum class OutputMemory {
@@ -17,11 +13,10 @@ enum class OutputMemory {
   kPinned,    // from the accelerator's own allocator
 };
 
-// A new tensor, not filled yet. Throws ValueError: no accelerator to pin for, a
-// memory format for another number of dimensions, more than 64 bits of bytes; c10::Error: no
-// memory.
+// A new, contiguous tensor, not filled yet. Throws ValueError: no accelerator to pin for, more than
+// 64 bits of bytes; c10::Error: no memory.
 [[nodiscard]] at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
-                                     c10::MemoryFormat memory_format, OutputMemory memory);
+                                     OutputMemory memory);
 
 // Throws ValueError unless the caller's tensor can be written to as it is: this shape and dtype, in
 // the host's memory, no element at another's address, not needed for a gradient.

@@ -31,7 +31,8 @@ void check_options(const BatchOptions& options) {
   if (options.memory == OutputMemory::kPinned) {
     throw ValueError("pin_memory: expected False with out=, got True.");
   }
-  if (options.memory_format != c10::MemoryFormat::Contiguous) {
+  if (options.memory_format.value_or(c10::MemoryFormat::Contiguous) !=
+      c10::MemoryFormat::Contiguous) {
     throw ValueError("memory_format: expected None with out=, got another. Give out its strides.");
   }
 }
@@ -70,8 +71,7 @@ void gather_tensor(const Destination& from, const Destination& to, std::optional
 at::Tensor extents_of(const BatchPlan& plan) {
   const std::optional<Shape> shape = plan.extents_shape();
   if (!shape) return {};
-  at::Tensor extents =
-      make_output(*shape, c10::kLong, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
+  at::Tensor extents = make_output(*shape, c10::kLong, OutputMemory::kPageable);
   plan.write_extents(static_cast<std::int64_t*>(extents.mutable_data_ptr()));
   return extents;
 }
@@ -88,7 +88,10 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   } else {
     std::optional<GilRelease> release;
     if (options.memory != OutputMemory::kPageable) release.emplace();  // it can take long
-    fresh = make_output(shape, plan.dtype, plan.memory_format, options.memory);
+    fresh = make_output(shape, plan.dtype, options.memory);
+    if (!plan.is_contiguous()) {
+      fresh.unsafeGetTensorImpl()->set_sizes_and_strides(shape, plan.strides());
+    }
   }
   at::Tensor extents = extents_of(plan);
   warn_if_discarding(plan);  // runs Python code, which may raise, or change out
@@ -99,7 +102,7 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   }
   const bool is_in_the_way = out && may_overlap(*out, plan.sources);
   if (is_in_the_way) {
-    fresh = make_output(shape, plan.dtype, c10::MemoryFormat::Contiguous, OutputMemory::kPageable);
+    fresh = make_output(shape, plan.dtype, OutputMemory::kPageable);
   }
   // From here on nothing is refused any more.
   const Destination written = fresh.defined() ? destination_of(fresh) : *out;

@@ -70,7 +70,8 @@ void allocate(const Columns& columns, ColumnsMemory where) {
     const BatchPlan& plan = column->plan;
     column->values = memory.make(plan.nbytes, plan.dtype, plan.layout.shape);
     if (!plan.is_contiguous()) {
-      column->values.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape, plan.strides);
+      column->values.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape,
+                                                                  plan.strides());
     }
     if (const auto shape = plan.extents_shape()) {
       column->extents = memory.make(extents_nbytes(*shape), c10::kLong, *shape);

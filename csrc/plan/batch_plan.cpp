@@ -12,9 +12,8 @@ BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
       layout(plan_layout(sources, options.layout)),
       dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
       padding(options.padding, dtype),
-      memory_format(options.memory_format),
       nbytes(checked_nbytes(layout.shape, dtype)),
-      strides(output_strides(layout.shape, memory_format)) {}
+      strides_(batch_strides(sources, layout, options.memory_format)) {}
 
 std::optional<Shape> BatchPlan::extents_shape() const {
   const auto arrays = static_cast<std::int64_t>(sources.size());

@@ -11,6 +11,7 @@
 
 #include "copy/padding.h"
 #include "plan/layout.h"
+#include "plan/memory_format.h"
 #include "plan/sources.h"
 
 namespace tensorlift {
@@ -18,20 +19,19 @@ namespace tensorlift {
 // What is asked for.
 struct JoinOptions {
   LayoutOptions layout;
-  std::optional<c10::ScalarType> dtype;  // none: promoted
-  c10::MemoryFormat memory_format = c10::MemoryFormat::Contiguous;
+  std::optional<c10::ScalarType> dtype;            // none: promoted
+  std::optional<c10::MemoryFormat> memory_format;  // none: as torch chooses it
   c10::Scalar padding = 0;
 };
 
 // Borrows the sources.
 struct BatchPlan {
-  // Throws ValueError or IndexError (see plan_layout(), Padding, output_strides(),
+  // Throws ValueError or IndexError (see plan_layout(), Padding, batch_strides(),
   // checked_nbytes()), or TypeError: dtypes that do not promote.
   BatchPlan(const Sources& all, const JoinOptions& options);
 
-  [[nodiscard]] bool is_contiguous() const {
-    return memory_format == c10::MemoryFormat::Contiguous;
-  }
+  [[nodiscard]] bool is_contiguous() const { return strides_.is_contiguous; }
+  [[nodiscard]] const Shape& strides() const { return strides_.strides; }  // elements
   [[nodiscard]] std::size_t numel() const { return nbytes / c10::elementSize(dtype); }
 
   // Of int64 numbers about each array: kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1],
@@ -43,9 +43,10 @@ struct BatchPlan {
   const Layout layout;
   const c10::ScalarType dtype;
   const Padding padding;
-  const c10::MemoryFormat memory_format;
   const std::size_t nbytes;
-  const Shape strides;  // elements
+
+ private:
+  const BatchStrides strides_;
 };
 
 }  // namespace tensorlift

@@ -43,7 +43,8 @@ def stack(
         memory_format: ``torch.channels_last`` for a result of 4 dimensions (N, C, H, W) or
             ``torch.channels_last_3d`` for 5, counted after `channel_dim`. Images of shape
             (height, width, channels) with ``channel_dim=-1`` lie in memory as it asks for already,
-            and are copied straight.
+            and are copied straight. None keeps a format that all arrays have, as
+            :func:`torch.stack` does, and is contiguous else.
         out: a CPU tensor of the result's shape and dtype, of any strides, to write to. It may share
             memory with the arrays: then they are read before it is written.
         pin_memory: whether the result's memory is page-locked, for asynchronous transfers.
@@ -124,7 +125,8 @@ def cat(
         dim: the dimension to join along; counted from the end where negative, after `channel_dim`.
         dtype: as for :func:`stack`.
         channel_dim: as for :func:`stack`.
-        memory_format: as for :func:`stack`.
+        memory_format: as for :func:`stack`; None keeps a format that all arrays have, as
+            :func:`torch.cat` does.
         out: as for :func:`stack`.
         pin_memory: as for :func:`stack`.
         device: as for :func:`stack`.
@@ -204,7 +206,7 @@ def pad(
             each dimension, for instance ``(1, 32, 32)`` for (channels, height, width).
         dtype: as for :func:`stack`.
         channel_dim: as for :func:`stack`.
-        memory_format: as for :func:`stack`.
+        memory_format: as for :func:`stack`; None is contiguous.
         out: as for :func:`stack`; it gets the batch.
         pin_memory: as for :func:`stack`; the sizes stay in pageable memory.
         device: as for :func:`stack`; the sizes are there as well.

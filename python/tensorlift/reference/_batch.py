@@ -10,11 +10,11 @@ import torch
 
 from .._batch import Jagged, Padded
 from .._typing import ArraysOrTensors, Device, Number, Side
-from ._convert import cast
+from ._convert import as_list, cast
 from ._device import check_device, on_device
 from ._layout import first, joined_shape, padded_shape, stacked_shape, wrapped
 from ._output import finish, make_output
-from ._read import read
+from ._read import models, read
 
 
 def stack(
@@ -34,10 +34,12 @@ def stack(
 ) -> torch.Tensor:
     """What :func:`tensorlift.stack` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
-    tensors = read(arrays, dtype, channel_dim, threads)
+    items = as_list(arrays)
+    tensors = read(items, dtype, channel_dim, threads)
     dim = wrapped(dim, first(tensors).dim() + 1)
     shape = stacked_shape(tensors, dim)
-    result = make_output(shape, tensors, dtype, memory_format, out, pin_memory)
+    strides = torch.stack(models(items, channel_dim), dim).stride()
+    result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory)
     for index, tensor in enumerate(tensors):
         result.select(dim, index).copy_(cast(tensor, result.dtype))
     return on_device(finish(result, out, tensors), target, stream)
@@ -60,9 +62,11 @@ def cat(
 ) -> torch.Tensor:
     """What :func:`tensorlift.cat` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
-    tensors = read(arrays, dtype, channel_dim, threads, pass_over=True)
+    items = as_list(arrays)
+    tensors = read(items, dtype, channel_dim, threads, pass_over=True)
     shape, dim = joined_shape(tensors, dim, pass_over=True)
-    result = make_output(shape, tensors, dtype, memory_format, out, pin_memory)
+    strides = torch.cat(models(items, channel_dim), dim).stride()
+    result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory)
     begin = 0
     for tensor in tensors:
         if tensor.shape == (0,):
@@ -97,9 +101,10 @@ def pad(
         raise ValueError(f'side: expected "right" or "left", got {side!r}.')
     if not isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
         raise TypeError(f"value: expected a number, got {value!r}.")
-    tensors = read(arrays, dtype, channel_dim, threads)
+    items = as_list(arrays)
+    tensors = read(items, dtype, channel_dim, threads)
     shape = padded_shape(tensors, multiple_of)
-    result = make_output(shape, tensors, dtype, memory_format, out, pin_memory)
+    result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
     result.copy_(_padding(value, result.dtype))
     for slot, tensor in zip(result, tensors, strict=True):
         place = slot
@@ -126,9 +131,11 @@ def jagged(
 ) -> Jagged:
     """What :func:`tensorlift.jagged` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
-    tensors = read(arrays, dtype, None, threads)
+    items = as_list(arrays)
+    tensors = read(items, dtype, None, threads)
     shape, _ = joined_shape(tensors, 0, pass_over=False)
-    result = make_output(shape, tensors, dtype, None, out, pin_memory)
+    strides = torch.cat(models(items, None)).stride()
+    result = make_output(shape, tensors, dtype, None, strides, out, pin_memory)
     offsets = [0]
     for tensor in tensors:
         result[offsets[-1] : offsets[-1] + len(tensor)].copy_(cast(tensor, result.dtype))

@@ -253,20 +253,25 @@ def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _share(array: npt.NDArray[Any]) -> torch.Tensor:
     """torch.from_numpy, without its warning, for every dtype and for strides that mean nothing."""
     bits = _bits(array)
-    strides = list(bits.strides)
-    contiguous = bits.itemsize
-    for dim in reversed(range(bits.ndim)):
-        means_nothing = bits.shape[dim] == 1 or bits.size == 0
-        if means_nothing and (strides[dim] < 0 or strides[dim] % bits.itemsize):
-            strides[dim] = contiguous
-        contiguous = strides[dim] * max(bits.shape[dim], 1)
-    bits = np.lib.stride_tricks.as_strided(bits, bits.shape, strides)
+    bits = np.lib.stride_tricks.as_strided(bits, bits.shape, meaningful_strides(bits))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.from_numpy(bits)
     twin = torch_twin(array.dtype)
     assert twin is not None
     return tensor if tensor.dtype == twin else tensor.view(twin)
+
+
+def meaningful_strides(array: npt.NDArray[Any]) -> list[int]:
+    """In bytes, where such as mean nothing are among those that torch can have."""
+    strides = list(array.strides)
+    contiguous = array.itemsize
+    for dim in reversed(range(array.ndim)):
+        means_nothing = array.shape[dim] == 1 or array.size == 0
+        if means_nothing and (strides[dim] < 0 or strides[dim] % array.itemsize):
+            strides[dim] = contiguous
+        contiguous = strides[dim] * max(array.shape[dim], 1)
+    return strides
 
 
 def copied(array: npt.NDArray[Any]) -> torch.Tensor:

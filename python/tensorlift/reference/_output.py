@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -16,16 +18,25 @@ def make_output(
     tensors: list[torch.Tensor],
     dtype: torch.dtype | None,
     memory_format: torch.memory_format | None,
+    strides: Sequence[int] | None,
     out: torch.Tensor | None,
     pin_memory: bool,
 ) -> torch.Tensor:
-    """Where the result is built; `out` itself is written to at the very end."""
+    """Where the result is built; `out` itself is written to at the very end.
+
+    `strides` are those that torch chooses where no memory format is asked for; None: contiguous.
+    """
     result_dtype = promoted_dtype(tensors) if dtype is None else dtype
     check_pin_memory(pin_memory)
     if out is not None:
         _check_out(out, shape, result_dtype)
         if pin_memory or memory_format not in (None, torch.contiguous_format):
             raise ValueError("out: expected neither pin_memory nor memory_format with it.")
+    if memory_format is None and strides is not None:
+        numel = math.prod(shape)
+        return torch.empty(numel, dtype=result_dtype, pin_memory=pin_memory).as_strided(
+            shape, strides
+        )
     memory_format = torch.contiguous_format if memory_format is None else memory_format
     ndim = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format, len(shape))
     if memory_format == torch.preserve_format or len(shape) != ndim:

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
-from .._typing import ArraysOrTensors
 from ._convert import (
     CASTABLE,
-    as_list,
     check_dtype,
     check_threads,
     copied,
     error_type,
+    meaningful_strides,
     plain_array,
     plan_item,
 )
@@ -49,8 +48,27 @@ def channels_first(
     return tensor.movedim(channel_dim, 0)
 
 
+def models(items: list[Any], channel_dim: int | None) -> list[torch.Tensor]:
+    """Tensors without elements whose strides are the items', where torch can have those."""
+    return [
+        channels_first(index, _model(item), channel_dim, pass_over=True)
+        for index, item in enumerate(items)
+    ]
+
+
+def _model(item: Any) -> torch.Tensor:
+    if isinstance(item, torch.Tensor):
+        return torch.empty_strided(item.shape, item.stride(), device="meta")
+    array = plain_array(item)
+    strides = meaningful_strides(array)
+    if any(stride < 0 or stride % array.itemsize for stride in strides):
+        return torch.empty(array.shape, device="meta")
+    strides = [stride // array.itemsize for stride in strides]
+    return torch.empty_strided(array.shape, strides, device="meta")
+
+
 def read(
-    arrays: ArraysOrTensors,
+    items: list[Any],
     dtype: torch.dtype | None,
     channel_dim: int | None,
     threads: int | None,
@@ -59,7 +77,6 @@ def read(
 ) -> list[torch.Tensor]:
     check_dtype(dtype)
     check_threads(threads)
-    items = as_list(arrays)
     tensors = [
         channels_first(index, read_item(index, item, dtype), channel_dim, pass_over=pass_over)
         for index, item in enumerate(items)
