@@ -65,22 +65,16 @@ bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view, std::int64
   if (!is_castable(dtype) || sizes.size() > kMaxDims) return false;
   const auto itemsize = static_cast<std::int64_t>(c10::elementSize(dtype));
   if (impl.is_contiguous()) {  // its reach without a walk
-    std::int64_t stride = itemsize;
-    for (std::size_t d = sizes.size(); d-- > 0;) {
-      strides[d] = stride;
-      if (__builtin_mul_overflow(stride, std::max<std::int64_t>(sizes[d], 1), &stride))
-        return false;
-    }
     const auto last = (impl.storage_offset() + impl.numel()) * itemsize;
     if (impl.storage().data() == nullptr ||
         static_cast<std::size_t>(last) > impl.storage().nbytes()) {
       return false;  // also an empty one without memory
     }
-  } else {
-    if (!has_plain_memory(tensor)) return false;
-    for (std::size_t d = 0; d < sizes.size(); ++d) {
-      strides[d] = byte_stride(tensor, static_cast<std::int64_t>(d));
-    }
+  } else if (!has_plain_memory(tensor)) {
+    return false;
+  }
+  for (std::size_t d = 0; d < sizes.size(); ++d) {  // those of size 1 as well: see memory_format.h
+    strides[d] = byte_stride(tensor, static_cast<std::int64_t>(d));
   }
   view.data = static_cast<char*>(impl.storage().mutable_data()) + impl.storage_offset() * itemsize;
   view.shape = sizes.data();
