@@ -1,8 +1,8 @@
-"""Runs tests/device once for each seeded fault: python run_with_faults.py LIBRARY JSON.
+"""Runs tests/device under seeded faults: python run_with_faults.py LIBRARY, which reads names.
 
 LIBRARY is a build with TENSORLIFT_FAULTS=1 (csrc/faults.h), which takes the place of the installed
-one. What is written to JSON: for each fault the first test that noticed it, or null. The fault
-"none" must be null.
+one. Each line of the input is the name of a fault, or "none"; it is answered by a line of JSON:
+"noticed_by", the first test that fails under it, or null, and "output", what pytest printed.
 """
 
 from __future__ import annotations
@@ -52,46 +52,43 @@ def run_tests(fault: str, output: Path) -> None:
     os._exit(int(code))
 
 
-def noticed_by(fault: str) -> str | None:
+def noticed_by(fault: str, output: Path) -> str | None:
     """The test that fails under the fault, "hangs" or "crashes"; None if all pass."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "output")
-        pid = os.fork()
-        if pid == 0:
-            run_tests(fault, output)
-        deadline = time.monotonic() + SECONDS_PER_FAULT
-        while True:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                break
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                return "hangs"
-            time.sleep(0.02)
-        text = output.read_text(errors="replace")
+    pid = os.fork()
+    if pid == 0:
+        run_tests(fault, output)
+    deadline = time.monotonic() + SECONDS_PER_FAULT
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return "hangs"
+        time.sleep(0.02)
     if os.waitstatus_to_exitcode(status) == 0:
         return None
+    text = output.read_text(errors="replace")
     failed = re.search(r"^FAILED \S*?(\w+\.py::\S+)", text, re.MULTILINE)
-    if failed is None and fault == "none":
-        print(text)
     return failed.group(1) if failed else "crashes"
 
 
 def main() -> None:
-    library, results = sys.argv[1:]
+    (library,) = sys.argv[1:]
     sys.meta_path.insert(0, FaultyBuild(library))
     os.environ["TENSORLIFT_TEST_DEVICE"] = "fake"
     sys.path.insert(0, str(TESTS))
     import fake_accelerator
-    from tensorlift import _C
+    import tensorlift  # noqa: F401
 
     fake_accelerator.load()  # nothing is used yet, so the children may
-    found = {}
-    for fault in _C.faults:
-        found[fault] = noticed_by(fault)
-        print(f"{fault:24} {found[fault] or 'not noticed'}", flush=True)
-        Path(results).write_text(json.dumps(found))
+    for line in sys.stdin:
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder, "output")
+            found = noticed_by(line.strip(), output)
+            answer = {"noticed_by": found, "output": output.read_text(errors="replace")}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ UBSAN_OPTIONS = {"halt_on_error": "1", "print_stacktrace": "1"}
 
 # Tests of the build, and of other libraries, run nothing of ours that other tests do not.
 NOT_SANITIZED = ["tests/test_build.py", "tests/integrations", "tests/robustness/test_sdist.py"]
+NOT_SANITIZED += ["tests/test_pip_versions.py", "tests/test_typing.py"]
 # Of tests/test_on_device.py nothing is left: its first test is the part "device", and the others
 # compile the module again, without sanitizers, to see whether tests notice seeded faults.
 NOT_SANITIZED += ["tests/test_on_device.py"]
@@ -143,6 +144,7 @@ def run_leaks(_: list[str]) -> int:
 
 def run_pytest(arguments: list[str], environment: dict[str, str], tests: str) -> int:
     command = [sys.executable, "-X", "faulthandler", "-m", "pytest", "-p", "no:cacheprovider", "-q"]
+    command += ["--all"]
     command += [f"--deselect={test}" for test in DESELECTED]
     names_tests = any(not argument.startswith("-") for argument in arguments)
     command += arguments if names_tests else [*arguments, tests]

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tensorlift
-from conftest import same_bits
+from conftest import examples, same_bits
 from strategies import CHANGES, DTYPES, TARGETS, arrays
 from tensorlift import reference
 
@@ -101,7 +101,7 @@ def assert_same(ours, theirs):
         assert a.untyped_storage().nbytes() == b.untyped_storage().nbytes()
 
 
-@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(lists(), calls)
 def test_batches(data, call):
     name, kwargs = call
@@ -123,7 +123,7 @@ def empty_out(like, layout):
     return wide[tuple(slice(1, None, 2) for _ in like.shape)]
 
 
-@settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(1200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(lists(), calls, st.sampled_from(["contiguous", "transposed", "sliced"]))
 def test_out(data, call, layout):
     name, kwargs = call
@@ -140,7 +140,7 @@ def test_out(data, call, layout):
     assert same_bits(out, expected[0])
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(800), deadline=None, suppress_health_check=list(HealthCheck))
 @given(lists(), calls)
 def test_explain(data, call):
     name, kwargs = call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import pickle
 import re
 import types
@@ -464,8 +465,8 @@ def test_install_in_spawned_workers():
     options = {"batch_size": 2, "num_workers": 1, "multiprocessing_context": "spawn"}
     (batch,) = DataLoader(BigEndian(), worker_init_fn=tensorlift.install, **options)
     assert batch.tolist() == [[0, 0], [1, 1]]
-    with pytest.raises(ValueError, match="byte order"):
-        next(iter(DataLoader(BigEndian(), **options)))
+    with pytest.raises(ValueError, match="byte order"):  # here it is not installed
+        next(iter(DataLoader(BigEndian(), batch_size=2)))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -501,14 +502,19 @@ def test_iterable_datasets_and_batch_samplers():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_errors_of_a_worker_reach_the_consumer():
+def test_errors_of_a_worker_reach_the_consumer(monkeypatch):
     class Ragged(Fields):
         def __getitem__(self, i):
             return {"x": np.zeros(i)}
 
     loader = DataLoader(Ragged(), batch_size=2, collate_fn=tensorlift.collate, num_workers=1)
+    batches = iter(loader)
     with pytest.raises(RuntimeError, match=r'samples\[1\]\["x"\]: expected shape \(0,\)'):
-        next(iter(loader))
+        next(batches)
+    # So long torch waits for a worker that had an error, and is not told to end.
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
+    del batches
+    gc.collect()
 
 
 @pytest.mark.parametrize("samples", [{"x": np.ones(2)}, iter([np.ones(2)]), 5])

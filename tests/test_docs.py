@@ -91,6 +91,7 @@ def test_report_writes_tables_and_plots(tmp_path):
 SCRIPTS = {path.name for path in (ROOT / "benchmarks").glob("bench_*.py")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", sorted(SCRIPTS - {"bench_transfer.py"}))
 def test_benchmarks_run_and_check_their_output(script, tmp_path):
     report = tmp_path / "report.json"

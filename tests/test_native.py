@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 RUN = Path(__file__).parent / "native" / "run.py"
 MISSING_TOOL = 77  # as run.py exits where the machine cannot
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tensorlift
-from conftest import same_bits
+from conftest import examples, same_bits
 from strategies import TARGETS, arrays
 from tensorlift import reference
 
@@ -46,7 +46,7 @@ def is_nan_as_integer(array, tensor):
     return not tensor.is_floating_point() and bool(np.isnan(array).any())
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(1500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(items, max_size=4), options)
 def test_from_numpy(data, kwargs):
     ours, our_warnings = outcome(tensorlift, data, kwargs)
@@ -65,7 +65,7 @@ def test_from_numpy(data, kwargs):
             assert (a.data_ptr() == address) == (b.data_ptr() == address)
 
 
-@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(700), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(items, max_size=4), options)
 def test_explain(data, kwargs):
     kwargs.pop("threads", None)
@@ -84,7 +84,7 @@ def test_explain(data, kwargs):
         assert result[1] == f"arrays[{first.index}]"
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(arrays())
 def test_where_torch_succeeds_ours_is_the_same(array):
     if isinstance(array, np.ma.MaskedArray):

@@ -15,18 +15,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from conftest import NOT_COPIED, ROOT
+
+pytestmark = pytest.mark.long
+
 PIPS = ["24.0", "25.0", "26.2", "newest"]
-NOT_COPIED = (
-    ".git",
-    ".venv",
-    "build",
-    "*.egg-info",
-    "*.so",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-)
 
 
 def download(requirement: str, folder: Path) -> Path:

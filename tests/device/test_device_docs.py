@@ -27,6 +27,7 @@ def run_benchmark(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 @needs_fake
 def test_the_benchmark_runs_and_checks_its_output():
     result = run_benchmark("--device", NAME, "--sweep")

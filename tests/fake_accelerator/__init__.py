@@ -19,7 +19,7 @@ from typing import Protocol, cast
 import torch
 
 SOURCES = Path(__file__).parent
-ROOT = SOURCES.parent.parent
+BUILD = Path(os.environ.get("TENSORLIFT_TEST_BUILD", SOURCES.parent.parent / "build"))
 
 
 class FakeAccelerator(Protocol):
@@ -112,7 +112,7 @@ def load() -> FakeAccelerator:
         return cast(FakeAccelerator, loaded)
     from torch.utils import cpp_extension  # imports setuptools: only where it is needed
 
-    build = ROOT / "build" / f"fake_accelerator-{torch.__version__}-{sys.implementation.cache_tag}"
+    build = BUILD / f"fake_accelerator-{torch.__version__}-{sys.implementation.cache_tag}"
     build.mkdir(parents=True, exist_ok=True)
     with _ninja_on_path():
         module = cpp_extension.load(

@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CSRC = ROOT / "csrc"
+BUILD = Path(os.environ.get("TENSORLIFT_TEST_BUILD", ROOT / "build"))
 
 MISSING_TOOL = 77  # exit status: this machine cannot, which is no finding
 
@@ -228,7 +229,7 @@ def _words(words: list[str]) -> str:
 def build(program: Program, jobs: int) -> Path:
     """Compiles a program and returns its path. Raises MissingToolError."""
     flavour = program.flavour
-    folder = ROOT / "build" / f"native-{flavour.name}"
+    folder = BUILD / f"native-{flavour.name}"
     folder.mkdir(parents=True, exist_ok=True)
     _check_compiler(flavour, folder)
     torch = _torch()

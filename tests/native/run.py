@@ -21,7 +21,7 @@ from pathlib import Path
 import corpus
 import programs
 
-FOUND = programs.ROOT / "build" / "native-found"  # what fuzzers find: inputs, and crashes
+FOUND = programs.BUILD / "native-found"  # what fuzzers find: inputs, and crashes
 MAX_INPUT_BYTES = 256
 OUTCOMES = {0: "no finding", 72: "interrupted, no finding so far"}  # libFuzzer's exit statuses
 

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+from conftest import needs_compiler
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc"),
+]
 
 SCRIPT = Path(__file__).with_name("accounting.py")
 
@@ -30,5 +35,6 @@ def test_on_the_host():
     assert "0 findings" in run("--arrays", "20000")
 
 
+@needs_compiler
 def test_on_the_fake_accelerator():
     assert "0 findings" in run("--arrays", "5000", "--device", "fake")

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from conftest import needs_compiler
+
 pytest.importorskip("_testcapi")
 
 SCRIPT = Path(__file__).with_name("allocation_faults.py")
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library"),
     pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler"),
 ]
@@ -39,6 +42,7 @@ def test_on_the_host(tmp_path):
     assert found["errors"] > 400
 
 
+@needs_compiler
 def test_on_the_fake_accelerator(tmp_path):
     found = figures(tmp_path, "--device", "fake")
     assert found["C"] > 100
