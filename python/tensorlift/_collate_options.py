@@ -10,9 +10,9 @@ import torch
 
 from . import _C
 from ._collate import CollateFnMap, default_fn_map, merged
+from ._send import pin, send, send_plainly
 from ._shared import memory_for_batches
 from ._tree import Attribute, Path, path_text
-from ._tree_convert import pin, send, send_plainly
 from ._typing import Device, Number
 
 

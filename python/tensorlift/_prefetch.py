@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Iterable, Iterator, Sized
-from typing import Any, Generic, TypeVar
+import weakref
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
 
 import torch
+from torch.utils.data import DataLoader
 
 from . import _C
-from ._tree import map_leaves
-from ._tree_convert import convert, is_tensor_like, send, send_plainly
+from ._loader_copy import with_arguments
+from ._prefetch_thread import Run
+from ._send import send_plainly
 from ._typing import Device
 
 T = TypeVar("T")
 
-# How long the end of an iteration waits for the thread: that may be inside the loader, which nobody
-# can interrupt. It ends by itself then, and holds nothing but its own batch.
-_PATIENCE_S = 5.0
-
-# How often a thread that waits for a place looks whether it is over.
-_LOOK_UP_S = 0.05
-
 
 class DevicePrefetcher(Generic[T]):
-    """Iterates a loader, and sends its next batches while the last one is being worked on.
+    """A loader whose next batches are sent to a device while the last one is being worked on.
 
     A thread takes batches from the loader, packs the arrays and tensors of each, whatever their
     tree, and sends them on a stream of its own; the consumer gets them in order, with its current
     stream waiting for the copies, not the host. With a CPU it only converts, without a thread, so
     that code needs no branches.
 
+    In all else it is the loader: it has the loader's attributes and its length, and
+    ``isinstance(prefetcher, DataLoader)`` is true around one. Nothing is started, and no random
+    number drawn, before the first batch is asked for.
+
     Args:
-        loader: what gives batches: a DataLoader, a generator, a list. It is iterated anew by every
-            `iter()` of this object, in a thread.
+        loader: what gives batches: a DataLoader, a generator, a list. Every iteration of this
+            object calls `iter()` of it once, and takes its batches in a thread.
         device: where the batches are to be.
         depth: how many batches are sent ahead, at least 1. Each is device memory.
         threads: how many threads pack a batch; None for as many as torch uses in the thread that
             made this object, or as :func:`tensorlift.staging` says.
+        arguments: of :class:`torch.utils.data.DataLoader`, `sampler` for instance: the loader,
+            which must be a DataLoader, is copied and has these instead of its own. This is how
+            Lightning puts in a DistributedSampler.
 
-    Arrays, NumPy numbers, CPU tensors and TensorDicts of a batch arrive on the device; everything
-    else is passed on as it is. For a CPU arrays are shared if possible, read-only ones copied.
-    Tensors that are pinned already and large are sent from where they are. An exception of the
-    loader reaches the consumer in its place among the batches, with its traceback. Leaving early
-    ends the thread: by `break`, an exception, Ctrl-C, or letting go of the iterator.
+    Arrays, NumPy numbers, CPU tensors and TensorDicts of a batch arrive on the device, each in
+    memory of its own; everything else is passed on as it is. For a CPU arrays are shared if
+    possible, read-only ones copied. Tensors that are pinned already and large are sent from where
+    they are. An exception of the loader reaches the consumer in its place among the batches, with
+    its traceback. A loader without workers makes its batches in the thread: what its dataset draws
+    of the global random numbers is drawn ahead, beside what the consumer draws.
+
+    Leaving early ends the iteration: by `break`, an exception, Ctrl-C, letting go of the iterator,
+    or `close()`, which a ``with`` calls. Nobody waits for a batch that the loader is still making;
+    the next iteration does.
 
     Raises:
         ValueError: torch cannot use the device, or `depth` is less than 1.
+        TypeError: `depth` is no int, or there are `arguments` for what is no DataLoader.
 
     Example:
         >>> import numpy as np, tensorlift
@@ -58,142 +68,133 @@ class DevicePrefetcher(Generic[T]):
         tensor([1, 1])
     """
 
+    loader: Iterable[T]
+    device: torch.device
+    depth: int
+    threads: int | None
+
     def __init__(
-        self, loader: Iterable[T], device: Device, *, depth: int = 2, threads: int | None = None
+        self,
+        loader: Iterable[T],
+        device: Device,
+        *,
+        depth: int = 2,
+        threads: int | None = None,
+        **arguments: Any,
     ) -> None:
         if isinstance(depth, bool) or not isinstance(depth, int):
             raise TypeError(f"depth: expected an int, got {depth!r}.")
         if depth < 1:
             raise ValueError(f"depth: expected at least 1, got {depth}.")
-        self.loader = loader
-        self.depth = depth
-        self.threads = threads
-        self._is_packed = _C.can_send_to(device)  # also says so where it is none
-        self.device: torch.device = (
-            torch.empty(0, device=device).device if self._is_packed else _plain(device)
-        )
+        is_packed = _C.can_send_to(device)  # also says so where it is none
+        own = vars(self)  # __setattr__ is the loader's
+        own["loader"] = with_arguments(loader, arguments) if arguments else loader
+        own["depth"] = depth
+        own["threads"] = threads
+        own["device"] = torch.empty(0, device=device).device if is_packed else _plain(device)
+        own["_is_packed"] = is_packed
+        own["_runs"] = weakref.WeakSet[Run]()
+        own["_loader_lock"] = threading.Lock()
+        own["_state"] = None  # of the loader, after the last batch that was delivered
+        own["_closed"] = 0  # how often
+        if isinstance(loader, DataLoader):  # which Lightning takes from vars() to make it anew
+            own["dataset"] = loader.dataset
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """Of the loader: libraries ask whether it is a DataLoader, and leave alone what is none."""
+        return self.loader.__class__
+
+    def __getattr__(self, name: str) -> Any:
+        """Of the loader, but not what a library has noted about how that was made."""
+        if name == "loader" or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        value = getattr(self.loader, name)
+        states = {"state_dict": self._state_dict, "load_state_dict": self._load_state_dict}
+        return states.get(name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """To the loader, if it is not this object's own."""
+        if name in vars(self) or name.startswith("__"):
+            vars(self)[name] = value
+        else:
+            setattr(self.loader, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its arguments: the default compares the type with __class__."""
+        make = partial(type(self), depth=self.depth, threads=self.threads)
+        return make, (self.loader, self.device)
 
     def __len__(self) -> int:
         """Of the loader, if that has one."""
-        if not isinstance(self.loader, Sized):
-            raise TypeError(f"object of type {type(self.loader).__name__!r} has no len()")
-        return len(self.loader)
+        return len(self.loader)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[T]:
-        """The batches, once through the loader."""
-        if self.device.type == "cpu":
-            return (convert(batch, readonly="copy") for batch in self.loader)
-        if not self._is_packed:
-            return (send_plainly(batch, self.device) for batch in self.loader)
-        return self._prefetch()
+        """The batches, once through the loader, which is not touched before the first one."""
+        if self._is_packed:
+            return self._prefetch()
+        return self._convert()
+
+    def __enter__(self) -> DevicePrefetcher[T]:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Calls close()."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends all iterations that are under way, and lets go of the batches sent ahead.
+
+        The loader stays as it is, and can be iterated again.
+        """
+        vars(self)["_closed"] += 1
+        for run in list(self._runs):
+            run.stop()
+
+    def _convert(self) -> Iterator[T]:
+        closed = self._closed
+        for batch in self.loader:
+            yield send_plainly(batch, self.device)
+            if self._closed != closed:
+                return
 
     def _prefetch(self) -> Iterator[T]:
         # A new thread has its own idea of how many threads torch uses.
         threads = self.threads or _C.staging()[2] or _C.default_threads()
-        batches: queue.Queue[_Sent] = queue.Queue(maxsize=self.depth)
-        stop = threading.Event()
-        thread = threading.Thread(
-            target=_send_all,
-            args=(self.loader, self.device, threads, batches, stop),
-            name="tensorlift.DevicePrefetcher",
-            daemon=True,
-        )
-        thread.start()
+        with self._loader_lock:
+            # As without us in this thread, which can be the main one, which torch needs to notice
+            # that a worker has died, and has the accelerator's current device.
+            batches = iter(self.loader)
+        state_of = getattr(self.loader, "state_dict", None)
+        run = Run(batches, self.device, self.depth, threads, self._loader_lock, state_of)
+        del batches
+        self._runs.add(run)  # before anybody can notice that it runs, and call close()
         try:
-            while True:
-                sent = batches.get()
-                if sent.event is None:
-                    if sent.error is not None:
-                        raise sent.error
-                    return
-                batch = _make_ready(sent.batch, sent.event, self.device)
-                del sent
+            run.start()
+            for batch in run:
+                vars(self)["_state"] = run.state
                 yield batch
                 del batch
+            vars(self)["_state"] = run.state
         finally:
-            stop.set()
-            _empty(batches)  # wakes the thread, if it waits for a place
-            thread.join(_PATIENCE_S)
+            run.stop()
 
+    def _state_dict(self) -> Any:
+        """The loader's after the last batch that was delivered: it is ahead of that itself."""
+        if self._state is not None:
+            return self._state
+        with self._loader_lock:
+            return cast(Any, self.loader).state_dict()
 
-class _Sent:
-    """A batch and the event behind its copies; or the end, with the exception that made it."""
-
-    __slots__ = ("batch", "error", "event")
-
-    def __init__(
-        self,
-        batch: Any = None,
-        event: torch.Event | None = None,
-        error: BaseException | None = None,
-    ) -> None:
-        self.batch = batch
-        self.event = event
-        self.error = error
-
-
-def _send_all(
-    loader: Iterable[Any],
-    device: torch.device,
-    threads: int | None,
-    batches: queue.Queue[_Sent],
-    stop: threading.Event,
-) -> None:
-    """The thread. Holds no reference to the iterator, so that this one can be let go of."""
-    end = _Sent()
-    try:
-        stream = torch.Stream(device)
-        for batch in loader:
-            moved = send(batch, device, stream, threads)
-            sent = _Sent(moved, stream.record_event())
-            del batch, moved
-            if not _put(batches, sent, stop):
-                return
-            del sent
-    except BaseException as error:
-        end.error = error
-    _put(batches, end, stop)
-
-
-def _put(batches: queue.Queue[_Sent], sent: _Sent, stop: threading.Event) -> bool:
-    """False if nobody wants it any more."""
-    while not stop.is_set():
-        try:
-            batches.put(sent, timeout=_LOOK_UP_S)
-            return True
-        except queue.Full:
-            pass
-    return False
-
-
-def _make_ready(batch: Any, event: torch.Event, device: torch.device) -> Any:
-    """Orders the consumer's stream behind the copies; keeps the memory until it is done with it."""
-    current = torch.accelerator.current_stream(device)
-    current.wait_event(event)
-    seen: set[int] = set()
-
-    def make_ready(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu":
-            return leaf.to(device)  # of a layout that cannot be recorded on a stream
-        if not is_tensor_like(leaf) or leaf.device != device:
-            return leaf
-        if type(leaf) is torch.Tensor:
-            address = leaf.untyped_storage().data_ptr()
-            if address in seen:
-                return leaf
-            seen.add(address)
-        leaf.record_stream(current)
-        return leaf
-
-    return map_leaves(make_ready, batch)
-
-
-def _empty(batches: queue.Queue[_Sent]) -> None:
-    try:
-        while True:
-            batches.get_nowait()
-    except queue.Empty:
-        pass
+    def _load_state_dict(self, state: Any) -> None:
+        vars(self)["_state"] = None
+        cast(Any, self.loader).load_state_dict(state)
 
 
 def _plain(device: Device) -> torch.device:

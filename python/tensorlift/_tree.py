@@ -77,34 +77,38 @@ def fields_of(node: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(node)]
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep_tuples: bool = False) -> Any:
+def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep: bool = False) -> Any:
     """The tree with function(leaf) in the place of each leaf; nodes as torch's default_convert.
 
-    That makes lists of tuples, unless `keep_tuples`.
+    That makes lists of tuples, and calls `update` of mappings. With `keep` tuples stay tuples, and
+    of containers other than dicts, lists and tuples those whose leaves stay are passed on.
     """
-
-    def walk(node: Any) -> Any:
-        kind = type(node)
-        if kind is dict:
-            return {key: walk(child) for key, child in node.items()}
-        if kind is list:
-            return [walk(child) for child in node]
-        if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__"):
-            return function(node)  # also a TensorDict, which is a mapping of another kind
-        if isinstance(node, Mapping):
-            return with_items(node, {key: walk(node[key]) for key in node})
-        if is_namedtuple(node):
-            return kind(*(walk(child) for child in node))
-        if isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
-            elements = [walk(child) for child in node]
-            return (
-                tuple(elements) if keep_tuples and kind is tuple else with_elements(node, elements)
-            )
-        if is_dataclass(node):
-            return with_fields(node, {name: walk(getattr(node, name)) for name in fields_of(node)})
-        return function(node)
-
-    return walk(tree)
+    # No closure that calls itself: it would be a cycle, and keep what it knows until a collection.
+    kind = type(tree)
+    if kind is dict:
+        return {key: map_leaves(function, child, keep=keep) for key, child in tree.items()}
+    if kind is list:
+        return [map_leaves(function, child, keep=keep) for child in tree]
+    if kind in PLAIN_LEAVES or hasattr(kind, "__torch_function__"):
+        return function(tree)  # also a TensorDict, which is a mapping of another kind
+    if isinstance(tree, Mapping):
+        items = {key: map_leaves(function, tree[key], keep=keep) for key in tree}
+        is_kept = keep and all(items[key] is tree[key] for key in items)
+        return tree if is_kept else with_items(tree, items)
+    if isinstance(tree, Sequence) and not isinstance(tree, (str, bytes)):
+        elements = [map_leaves(function, child, keep=keep) for child in tree]
+        if keep and all(new is old for new, old in zip(elements, tree, strict=True)):
+            return tree
+        if is_namedtuple(tree):
+            return kind(*elements)
+        is_tuple = keep and isinstance(tree, tuple)
+        return tuple(elements) if is_tuple else with_elements(tree, elements)
+    if is_dataclass(tree):
+        names = fields_of(tree)
+        fields = {n: map_leaves(function, getattr(tree, n), keep=keep) for n in names}
+        is_kept = keep and all(fields[name] is getattr(tree, name) for name in names)
+        return tree if is_kept else with_fields(tree, fields)
+    return function(tree)
 
 
 def leaves_of(tree: Any) -> Iterator[tuple[Path, Any]]:

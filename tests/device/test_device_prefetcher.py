@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import traceback
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,11 +41,18 @@ def running() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name == "tensorlift.DevicePrefetcher"]
 
 
+def wait_for_threads() -> None:
+    """A thread whose iteration was left ends by itself, but nobody waits for it."""
+    for thread in running():
+        thread.join(20)
+    assert not running()
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     yield
     gc.collect()
-    assert not running()
+    wait_for_threads()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
@@ -134,8 +145,7 @@ def test_leaving_early(fake):
         check(batch, 0)
         break
     del batch
-    gc.collect()
-    assert not running()
+    wait_for_threads()
     assert fake.live_device_bytes() == before
 
 
@@ -146,8 +156,7 @@ def test_an_exception_of_the_consumer():
 
     with pytest.raises(KeyboardInterrupt):
         consume()
-    gc.collect()
-    assert not running()
+    wait_for_threads()
 
 
 def test_letting_go_of_the_iterator():
@@ -155,8 +164,7 @@ def test_letting_go_of_the_iterator():
     next(batches)
     assert running()
     del batches
-    gc.collect()
-    assert not running()
+    wait_for_threads()
 
 
 def test_an_iterator_that_was_never_used_starts_nothing():
@@ -183,7 +191,7 @@ def test_tensors_that_are_not_packed_arrive_as_well():
     assert batch[0].device == DEVICE
     assert batch[1].device == DEVICE
     assert batch[2].data_ptr() == on_device.data_ptr()
-    assert batch[3:] == [None, 5]
+    assert batch[3:] == (None, 5)
 
 
 def test_a_packed_batch_is_one_copy(fake):
@@ -221,3 +229,209 @@ def test_batches_of_workers_through_the_pin_memory_thread():
     assert torch.cat([batch["i"] for batch in batches]).tolist() == list(range(8))
     sent = list(tensorlift.DevicePrefetcher(batches, NAME))
     assert torch.cat([batch["x"].cpu() for batch in sent])[:, 7].tolist() == list(range(8))
+
+
+class SlowLoader:
+    """Its second batch comes when it is let go of; says who iterates it, and where."""
+
+    def __init__(self):
+        self.is_inside = threading.Event()
+        self.may_go_on = threading.Event()
+        self.iterated_by = None
+        self.devices = []
+
+    def __iter__(self):
+        self.iterated_by = threading.current_thread()
+        return self.batches()
+
+    def batches(self):
+        for i in range(3):
+            if i == 1:
+                self.is_inside.set()
+                assert self.may_go_on.wait(20)
+            self.devices.append(torch.accelerator.current_device_index())
+            yield np.full(2, i)
+
+
+def test_leaving_does_not_wait_for_the_loader(monkeypatch):
+    loader = SlowLoader()
+    joined = []
+    monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout: joined.append(thread))
+    for batch in tensorlift.DevicePrefetcher(loader, NAME):
+        assert batch.cpu().tolist() == [0, 0]
+        assert loader.is_inside.wait(20)
+        break
+    assert running()  # in the loader
+    assert not joined
+    loader.may_go_on.set()
+
+
+def test_the_next_iteration_waits_until_the_loader_is_free():
+    class OneAtATime(SlowLoader):
+        in_use = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.in_use += 1
+            assert self.in_use == 1, "two threads are in the loader"
+            self.is_inside.set()
+            assert self.may_go_on.wait(20)
+            self.in_use -= 1
+            return np.ones(1)
+
+    loader = OneAtATime()
+    wrapped = tensorlift.DevicePrefetcher(loader, NAME)
+    first = threading.Thread(target=next, args=(iter(wrapped), None))
+    first.start()
+    assert loader.is_inside.wait(20)
+    wrapped.close()
+    first.join(20)
+    assert running()
+    second = iter(wrapped)
+    timer = threading.Timer(0.05, loader.may_go_on.set)
+    timer.start()
+    assert next(second).cpu().tolist() == [1]
+    second.close()
+    timer.join()
+
+
+def test_close_ends_an_iteration_and_frees_its_batches(fake):
+    before = fake.live_device_bytes()
+    with tensorlift.DevicePrefetcher(make_batches(50), NAME) as wrapped:
+        batches = iter(wrapped)
+        check(next(batches), 0)
+    assert list(batches) == []
+    wait_for_threads()
+    assert fake.live_device_bytes() == before
+    assert len(list(wrapped)) == 50
+
+
+def test_close_wakes_a_consumer_that_waits():
+    loader = SlowLoader()
+    wrapped = tensorlift.DevicePrefetcher(loader, NAME)
+    seen = []
+    consumer = threading.Thread(target=lambda: seen.extend(wrapped))
+    consumer.start()
+    assert loader.is_inside.wait(20)
+    wrapped.close()
+    consumer.join(20)
+    assert not consumer.is_alive()
+    assert len(seen) <= 1
+    loader.may_go_on.set()
+
+
+def test_the_loader_is_iterated_by_the_consumer_and_runs_on_its_device():
+    """Workers are forked, and their death is noticed, where it would be without us."""
+    loader = SlowLoader()
+    loader.may_go_on.set()
+    last = torch.accelerator.device_count() - 1
+    before = torch.accelerator.current_device_index()
+    torch.accelerator.set_device_index(last)
+    try:
+        list(tensorlift.DevicePrefetcher(loader, f"{NAME}:0"))
+    finally:
+        torch.accelerator.set_device_index(before)
+    assert loader.iterated_by is threading.current_thread()
+    assert loader.devices == [last] * 3
+
+
+def test_nothing_is_kept_until_a_garbage_collection(fake):
+    gc.collect()
+    gc.disable()
+    try:
+        before = fake.live_device_bytes()
+        arrays = [np.ones(1000) for _ in range(4)]
+        alive = [weakref.ref(array) for array in arrays]
+        batches = iter(tensorlift.DevicePrefetcher([(arrays.pop(), "a") for _ in alive], NAME))
+        for _ in batches:
+            pass
+        del _, batches
+        wait_for_threads()
+        assert fake.live_device_bytes() == before
+        assert [ref() for ref in alive] == [None] * 4
+    finally:
+        gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_same_order_as_the_loaders_under_the_same_seed(workers):
+    results = []
+    for device in (None, NAME):
+        loader = DataLoader(list(range(20)), batch_size=4, shuffle=True, num_workers=workers)
+        if device is not None:
+            loader = tensorlift.DevicePrefetcher(loader, device)
+        torch.manual_seed(5)
+        epochs = []
+        for _ in range(3):
+            iter(loader if device else [])  # a look that is not used
+            epochs.append([batch.tolist() for batch in loader])
+            epochs.append(torch.rand(1).item())  # the consumer draws as well
+        results.append(epochs)
+    assert results[0] == results[1]
+
+
+def test_tuples_stay_tuples():
+    batch = (np.ones(2), [1, (torch.zeros(1), "a")], torch.Size([2]))
+    (sent,) = tensorlift.DevicePrefetcher([batch], NAME)
+    assert [type(part) for part in (sent, sent[1], sent[1][1])] == [tuple, list, tuple]
+    assert sent[1][1][0].device == DEVICE
+    assert sent[2] is batch[2]
+
+
+class Stateful:
+    """Counts what it has given, as torchdata's StatefulDataLoader does."""
+
+    def __init__(self, count=10):
+        self.count = count
+        self.given = 0
+
+    def __iter__(self):
+        while self.given < self.count:
+            self.given += 1
+            yield np.full(1, self.given - 1)
+        self.given = 0
+
+    def state_dict(self):
+        return {"given": self.given}
+
+    def load_state_dict(self, state):
+        self.given = state["given"]
+
+
+def test_a_state_is_that_of_the_last_batch_delivered():
+    wrapped = tensorlift.DevicePrefetcher(Stateful(), NAME, depth=3)
+    assert wrapped.state_dict() == {"given": 0}
+    for i, batch in enumerate(wrapped):
+        assert batch.cpu().tolist() == [i]
+        assert wrapped.state_dict() == {"given": i + 1}
+    assert wrapped.state_dict() == {"given": 0}
+    batches = iter(wrapped)
+    next(batches), next(batches)
+    resumed = tensorlift.DevicePrefetcher(Stateful(), NAME)
+    resumed.load_state_dict(wrapped.state_dict())
+    batches.close()
+    assert [batch.cpu().item() for batch in resumed] == list(range(2, 10))
+    wrapped.load_state_dict({"given": 7})
+    assert wrapped.state_dict() == {"given": 7}
+
+
+def test_a_loader_without_a_state_has_none():
+    assert not hasattr(tensorlift.DevicePrefetcher([], NAME), "state_dict")
+
+
+@needs_fake
+def test_the_process_ends_though_an_iterator_is_left():
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import device_fixtures, numpy as np, tensorlift
+batches = iter(tensorlift.DevicePrefetcher([np.ones(1000)] * 9, {NAME!r}))
+next(batches)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr

@@ -1,0 +1,173 @@
+"""The thread of a DevicePrefetcher's iteration, and how it hands over what it has sent."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ._send import is_tensor_like, send
+from ._tree import map_leaves
+
+# How long the end of the process waits for threads that are inside of a loader, which nobody can
+# interrupt. Until Python 3.13 torch ends the process where a thread frees a tensor after that.
+_PATIENCE_AT_EXIT_S = 5.0
+
+
+class _Sent:
+    """A batch, the event behind its copies, and the loader's state after it."""
+
+    __slots__ = ("batch", "event", "state")
+
+    def __init__(self, batch: Any, event: torch.Event, state: Any) -> None:
+        self.batch = batch
+        self.event = event
+        self.state = state
+
+
+class _End:
+    """The end of the loader, or the exception that it has raised."""
+
+    __slots__ = ("error", "state")
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.state: Any = None
+
+
+class Run:
+    """An iteration: a thread that sends batches ahead, and those that wait for the consumer.
+
+    Iterating it gives the batches, ready on the current stream.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Any],
+        device: torch.device,
+        depth: int,
+        threads: int,
+        loader_lock: threading.Lock,
+        state_of: Callable[[], Any] | None,
+    ) -> None:
+        self.state: Any = None  # of the loader, after the last batch that was delivered
+        self._device = device
+        self._depth = depth
+        self._loader_lock = loader_lock
+        self._state_of = state_of
+        self._changed = threading.Condition()
+        self._sent: deque[_Sent | _End] = deque()
+        self._is_over = False
+        self.thread = threading.Thread(
+            target=self._send_all,
+            args=([batches], threads, torch.accelerator.current_device_index()),
+            name="tensorlift.DevicePrefetcher",
+            daemon=True,
+        )
+
+    def start(self) -> None:
+        _running.add(self)
+        self.thread.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: self._sent or self._is_over)
+            if self._is_over:
+                raise StopIteration
+            sent = self._sent.popleft()
+            self._changed.notify_all()
+        if isinstance(sent, _Sent):
+            self.state = sent.state
+            return _make_ready(sent.batch, sent.event, self._device)
+        self._is_over = True
+        if sent.error is None:
+            self.state = sent.state
+            raise StopIteration
+        try:
+            raise sent.error
+        finally:
+            del sent  # the error's traceback has this frame
+
+    def stop(self) -> None:
+        """Ends the iteration. The thread ends as soon as the loader gives it the next batch."""
+        with self._changed:
+            self._is_over = True
+            unused, self._sent = self._sent, deque()
+            self._changed.notify_all()
+        unused.clear()  # not under the lock: memory is freed
+
+    def _put(self, sent: _Sent | _End) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._sent) < self._depth or self._is_over)
+            if not self._is_over:
+                self._sent.append(sent)
+                self._changed.notify_all()
+
+    def _send_all(self, iterator: list[Iterator[Any]], threads: int, current_device: int) -> None:
+        """The thread."""
+        end = _End()
+        try:
+            torch.accelerator.set_device_index(current_device)  # a new thread has the first one
+            stream = torch.Stream(self._device)
+            while not self._is_over:
+                batch, state = self._next(iterator[0])
+                if batch is _NONE:
+                    end.state = state
+                    break
+                moved = send(batch, self._device, stream, threads)
+                sent = _Sent(moved, stream.record_event(), state)
+                del batch, moved
+                self._put(sent)
+                del sent
+        except BaseException as error:
+            end.error = error
+        with self._loader_lock:
+            iterator.clear()  # a DataLoader's workers end here, not where the last reference goes
+        self._put(end)
+        del end  # an error's traceback has this frame
+
+    def _next(self, batches: Iterator[Any]) -> tuple[Any, Any]:
+        """The loader's next batch, or _NONE, and its state after that."""
+        with self._loader_lock:
+            batch = next(batches, _NONE)
+            return batch, None if self._state_of is None else self._state_of()
+
+
+_NONE = object()
+
+
+def _make_ready(batch: Any, event: torch.Event, device: torch.device) -> Any:
+    """Orders the caller's stream behind the copies; keeps the memory until it is done with it."""
+    current = torch.accelerator.current_stream(device)
+    current.wait_event(event)
+
+    def make_ready(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu":
+            return leaf.to(device)  # of a layout that cannot be recorded on a stream
+        if is_tensor_like(leaf) and leaf.device == device:
+            leaf.record_stream(current)
+        return leaf
+
+    return map_leaves(make_ready, batch, keep=True)
+
+
+_running: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    runs = [run for run in list(_running) if run.thread.is_alive()]  # in a forked child: none
+    for run in runs:
+        run.stop()
+    deadline = time.monotonic() + _PATIENCE_AT_EXIT_S
+    for run in runs:
+        run.thread.join(max(0.0, deadline - time.monotonic()))
