@@ -1,6 +1,5 @@
 """The native module; see csrc/binding/bindings.cpp. Use the functions of the package instead."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
