@@ -78,7 +78,7 @@ py::object collate_samples(py::handle samples, py::handle fn_map, py::handle opt
 PyMethodDef native_methods[] = {
     native_method<&collate_samples>(
         "collate",
-        "collate(samples, fn_map, options_for, memory, device)\n--\n\nSee tensorlift.collate."),
+        "collate(samples, fn_map, options_for, memory, device, /)\n--\n\nSee tensorlift.collate."),
     {nullptr, nullptr, 0, nullptr},
 };
 
