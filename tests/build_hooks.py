@@ -6,7 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from conftest import ROOT, source_tree
+
 BACKEND = ROOT / "python" / "build_backend"
 
 # Compiles the extension of the current folder, and writes into its build/ alone.
@@ -21,7 +22,9 @@ BUILD = """
 """
 
 
-def run(code: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    code: str, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs code with the build backend importable, as a build front end would."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TENSORLIFT_")}
     return subprocess.run(
@@ -30,5 +33,5 @@ def run(code: str, folder: Path = ROOT, **environment: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        cwd=folder,
+        cwd=folder or source_tree(),
     )

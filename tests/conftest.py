@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import os
 import shlex
@@ -124,13 +125,14 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="session")
-def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@functools.cache
+def source_tree() -> Path:
     """The source tree, or a copy of it where nobody may write to it, as a build does."""
     if IS_WRITABLE:
         return ROOT
-    copy: Path = tmp_path_factory.mktemp("tree") / "tensorlift"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    copy = Path(tempfile.mkdtemp(prefix="tree-", dir=os.environ["TENSORLIFT_TEST_BUILD"]))
+    ignored = shutil.ignore_patterns(*NOT_COPIED)
+    shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)
     return copy
 
 

@@ -219,7 +219,8 @@ def test_plot_without_matplotlib_is_one_sentence(monkeypatch, capsys, tmp_path):
         (["--quick", "--suite", "loader", "--only", "no such case"], "no case has such a name"),
     ],
 )
-def test_mistakes_are_one_sentence(options, reason, capsys):
+def test_mistakes_are_one_sentence(options, reason, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     assert main(["bench", *options]) == 1
     error = capsys.readouterr().err
     assert reason in error

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from build_hooks import BACKEND, BUILD, ROOT, run
+from build_hooks import BACKEND, BUILD, run
+from conftest import ROOT
 from tensorlift import _build_check
 
 pytest.importorskip("setuptools")

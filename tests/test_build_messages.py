@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from build_hooks import BACKEND, BUILD, ROOT, run
+from build_hooks import BACKEND, BUILD, run
+from conftest import ROOT
 
 pytest.importorskip("setuptools")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, needs_compiler
+from conftest import ROOT, needs_compiler, source_tree
 
 pytestmark = needs_compiler
 
@@ -52,13 +52,13 @@ def test_on_the_fake_accelerator(path, request):
 
 
 @pytest.fixture(scope="module")
-def under(source_tree, tmp_path_factory, _fake_accelerator) -> Iterator[Callable[[str], Any]]:
+def under(tmp_path_factory, _fake_accelerator) -> Iterator[Callable[[str], Any]]:
     """Runs the tests of transfers under a fault, and answers as run_with_faults.py does."""
     folder: Path = tmp_path_factory.mktemp("faults")
     # Without optimisation: it takes half the time, and nothing is timed.
     environment = os.environ | {"TENSORLIFT_FAULTS": "1", "CXXFLAGS": "-O0"}
     build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(folder)]
-    done = subprocess.run(build, cwd=source_tree, env=environment, capture_output=True, text=True)
+    done = subprocess.run(build, cwd=source_tree(), env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (library,) = folder.rglob("_C*.so")
     command = [sys.executable, str(ROOT / "tests" / "run_with_faults.py"), str(library)]

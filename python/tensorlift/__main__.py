@@ -125,10 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _output.OutputError as error:
         _output.discard(sys.stdout)
         if not error.nobody_reads:
-            _output.complain(error)
+            print(f"tensorlift: {error}", file=sys.stderr)
         return 1
     except CommandError as error:
-        _output.complain(error)
+        print(f"tensorlift: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

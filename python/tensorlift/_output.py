@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from typing import TextIO
 
 from ._errors import CommandError
@@ -20,11 +20,18 @@ class OutputError(CommandError):
         self.nobody_reads = isinstance(cause, BrokenPipeError)  # `demo | head`
 
 
-class _Output:
-    """A stream whose errors are OutputErrors: argparse would pass over an OSError."""
+class _Stream:
+    """Another stream, but for what a subclass defines."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+class _Output(_Stream):
+    """Its errors are OutputErrors: argparse would pass over an OSError."""
 
     def write(self, text: str) -> int:
         try:
@@ -38,8 +45,20 @@ class _Output:
         except OSError as error:
             raise OutputError(error) from error
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
+
+class _Errors(_Stream):
+    """Where it takes no more, what is written is lost."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            discard(self._stream)
 
 
 @contextlib.contextmanager
@@ -66,22 +85,14 @@ def checked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def forgiving_errors() -> Iterator[None]:
-    """Within it, standard error that takes no more changes no exit status."""
-    try:
-        yield
-    finally:
-        if sys.stderr is not None:
-            try:
-                sys.stderr.flush()
-            except OSError:
-                discard(sys.stderr)
-
-
-def complain(message: object) -> None:
-    """Writes one line to standard error, if that is possible."""
-    if sys.stderr is not None:  # else print() would take standard output
-        with contextlib.suppress(OSError):
-            print(f"tensorlift: {message}", file=sys.stderr)
+    """Within it, standard error that is full or closed changes neither exit status nor output."""
+    # print() writes to standard output where the other one is None.
+    errors = StringIO() if sys.stderr is None else _Errors(sys.stderr)
+    with contextlib.redirect_stderr(errors):
+        try:
+            yield
+        finally:
+            errors.flush()
 
 
 def discard(stream: TextIO | None) -> None:

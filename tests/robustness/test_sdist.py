@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from conftest import ROOT, source_tree
+
 BACKEND = ROOT / "python" / "build_backend"
 
 pytest.importorskip("setuptools")
@@ -32,7 +32,11 @@ def test_it_holds_what_git_tracks_and_nothing_else(tmp_path):
     code = f"import tensorlift_build as b; b.build_sdist({str(tmp_path)!r})"
     environment = os.environ | {"PYTHONPATH": str(BACKEND)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=source_tree(),
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
