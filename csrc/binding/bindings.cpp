@@ -22,6 +22,7 @@
 #include "ops/explain_batch.h"
 #include "ops/from_numpy.h"
 #include "ops/from_numpy_packed.h"
+#include "ops/from_numpy_pinned.h"
 #include "parallel/workers.h"
 #include "shm/received_segments.h"
 #include "shm/segment_pool.h"
@@ -126,14 +127,14 @@ void define_batches(py::module_& module) {
       [](py::handle tensors, py::handle device, py::handle stream, py::handle threads) {
         const auto target = parse_device(device, py::bool_(true), stream, device.is_none());
         if (target && target->is_plain) throw InternalError("send_tensors: not to this device");
-        return from_numpy_packed(
-            tensors, ConvertOptions(),
-            target ? std::optional<TransferOptions>(target->transfer) : std::nullopt,
-            parse_threads(threads), /*takes_tensors=*/true);
+        const std::optional<int> limit = parse_threads(threads);
+        if (!target) return from_numpy_pinned(tensors, {}, limit, /*takes_tensors=*/true);
+        return from_numpy_packed(tensors, {}, target->transfer, Packing::kAlone, limit,
+                                 /*takes_tensors=*/true);
       },
       py::arg("tensors"), py::arg("device"), py::arg("stream"), py::arg("threads"),
-      "As from_numpy(device=), or (pin_memory=True) without, but for arrays and tensors of the "
-      "host.");
+      "As from_numpy(device=, pack=False), or (pin_memory=True) without, but for arrays and "
+      "tensors of the host.");
   module.def(
       "can_send_to",
       [](py::handle device) {
@@ -181,12 +182,11 @@ void define_memory(py::module_& module) {
       "staging",
       [] {
         const StagingSettings settings = staging_settings();
-        return py::make_tuple(settings.chunk_bytes, settings.buffers, settings.threads.value_or(0),
-                              settings.own_storage_bytes);
+        return py::make_tuple(settings.chunk_bytes, settings.buffers, settings.threads.value_or(0));
       },
-      "(chunk_bytes, buffers, threads, own_storage_bytes): see tensorlift.staging.");
+      "(chunk_bytes, buffers, threads): see tensorlift.staging.");
   module.def("set_staging", &parse_staging, py::arg("chunk_bytes"), py::arg("buffers"),
-             py::arg("threads"), py::arg("own_storage_bytes"), "See tensorlift.staging.");
+             py::arg("threads"), "See tensorlift.staging.");
 }
 
 void define_segments(py::module_& module) {
@@ -236,15 +236,16 @@ PYBIND11_MODULE(_C, module) {
       "from_numpy",
       [](py::handle arrays, py::handle dtype, py::handle device, py::handle copy,
          py::handle readonly, py::handle pin_memory, py::handle non_blocking, py::handle stream,
-         py::handle threads) {
+         py::handle pack, py::handle threads) {
         const bool is_pinned = parse_bool("pin_memory", pin_memory);
-        const Placement placement{parse_device(device, non_blocking, stream, is_pinned), is_pinned};
+        const Placement placement{parse_device(device, non_blocking, stream, is_pinned), is_pinned,
+                                  parse_bool("pack", pack) ? Packing::kSlabs : Packing::kAlone};
         return from_numpy(arrays, parse_convert_options(dtype, copy, readonly), placement,
                           parse_threads(threads));
       },
       py::arg("arrays"), py::arg("dtype"), py::arg("device"), py::arg("copy"), py::arg("readonly"),
-      py::arg("pin_memory"), py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
-      "One tensor per array: see tensorlift.from_numpy.");
+      py::arg("pin_memory"), py::arg("non_blocking"), py::arg("stream"), py::arg("pack"),
+      py::arg("threads"), "One tensor per array: see tensorlift.from_numpy.");
   module.def(
       "explain",
       [](py::handle arrays, py::handle dtype, py::handle copy, py::handle readonly) {

@@ -137,8 +137,7 @@ std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_bloc
   return options;
 }
 
-void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads,
-                   py::handle own_storage_bytes) {
+void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads) {
   StagingSettings settings = staging_settings();
   const auto parse = [](const char* option, py::handle number, std::int64_t least,
                         std::int64_t most, std::int64_t current) {
@@ -157,9 +156,6 @@ void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle thread
   settings.buffers = static_cast<int>(parse("buffers", buffers, 1, 1 << 10, settings.buffers));
   const std::int64_t limit = parse("threads", threads, 0, 1 << 10, settings.threads.value_or(0));
   settings.threads = limit > 0 ? std::optional(static_cast<int>(limit)) : std::nullopt;
-  settings.own_storage_bytes = static_cast<std::size_t>(
-      parse("own_storage_bytes", own_storage_bytes, 1, std::int64_t{1} << 60,
-            static_cast<std::int64_t>(settings.own_storage_bytes)));
   set_staging_settings(settings);
 }
 

@@ -28,8 +28,7 @@ void refuse_forked_child(const std::string& what);
 
 // Changes the settings of staging memory; None leaves one as it is, threads=0 takes its limit away.
 // Throws TypeError or ValueError, and then nothing is changed. GIL held.
-void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads,
-                   py::handle own_storage_bytes);
+void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads);
 
 // Tensor.to() for a device that is_plain. Waits: the sources may be changed afterwards. GIL held.
 [[nodiscard]] at::Tensor to_plain_device(const at::Tensor& tensor, const DeviceOptions& options);

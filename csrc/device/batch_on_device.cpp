@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "copy/batch_jobs.h"
-#include "device/staging.h"
 #include "memory/build.h"
 #include "plan/slabs.h"
 #include "plan/wire.h"
@@ -62,20 +61,6 @@ void add_tensor(const at::Tensor& tensor, char* slot, GatherJobs& jobs) {
   jobs.add(view, numel, dtype, slot);
 }
 
-// Where something lies among what is sent.
-struct Place {
-  std::size_t freight = 0;
-  std::size_t offset = 0;  // bytes
-};
-
-// The end of what was added to a wire that several share: what is left to the next slot is cleared.
-void close_slot(std::size_t end, Wire& wire) {
-  static constexpr char kZero = 0;
-  wire.nbytes = slot_aligned(end);
-  wire.jobs.add_repeated(&kZero, c10::kByte, static_cast<std::int64_t>(wire.nbytes - end),
-                         Wire::at(end));
-}
-
 // A batch with its extents, and how they are sent.
 class Shipment {
  public:
@@ -85,65 +70,33 @@ class Shipment {
         sent_(wire_dtype(plan_)),
         padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {}
 
-  // May it lie beside others, as it will be? Then it is one run of bytes, whose slots follow each
-  // other.
-  [[nodiscard]] bool is_small(std::size_t own_from) const {
-    return plan_.is_contiguous() && plan_.layout.dim == 0 && !plan_.layout.has_padding &&
-           sent_ == plan_.dtype && plan_.nbytes > 0 && plan_.nbytes < own_from;
-  }
-  [[nodiscard]] bool has_small_extents(std::size_t own_from) const {
-    return extents_.defined() && extents_.numel() > 0 && extents_.nbytes() < own_from;
-  }
-
-  // Adds what is small to the first freight, and the rest as freights of their own.
-  void add_to(std::vector<Freight>& freights, std::optional<std::size_t> shared_from) {
-    const bool is_shared = shared_from && is_small(*shared_from);
-    values_at_ = is_shared ? share(freights[0]) : alone(batch_freight(), freights);
-    if (!extents_.defined()) return;
-    const bool shares_extents = shared_from && has_small_extents(*shared_from);
-    extents_at_ = shares_extents ? share_extents(freights[0]) : alone(extents_freight(), freights);
+  // Adds a freight for the batch and one for the extents: each has memory of its own on the device,
+  // and several go into one buffer on the way there.
+  void add_to(std::vector<Freight>& freights) {
+    first_freight_ = freights.size();
+    freights.push_back(batch_freight());
+    if (extents_.defined()) freights.push_back(extents_freight());
   }
 
   // What has arrived.
   [[nodiscard]] SentBatch result(ImplArena& arena, const std::vector<Freight>& freights) const {
-    const auto view = [&](Place place, c10::ScalarType dtype, c10::IntArrayRef shape) {
-      return build_view(arena, freights[place.freight].sections[0].result, dtype, place.offset,
-                        shape);
+    const auto arrived = [&](std::size_t freight, c10::ScalarType dtype, c10::IntArrayRef shape) {
+      return build_view(arena, freights[freight].sections[0].result, dtype, /*offset=*/0, shape);
     };
-    SentBatch sent{view(values_at_, plan_.dtype, plan_.layout.shape), {}};
+    SentBatch sent{arrived(first_freight_, plan_.dtype, plan_.layout.shape), {}};
     sent.values.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides());
     if (extents_.defined()) {
-      sent.extents = view(extents_at_, extents_.scalar_type(), extents_.sizes());
+      sent.extents = arrived(first_freight_ + 1, extents_.scalar_type(), extents_.sizes());
     }
     return sent;
   }
 
  private:
-  [[nodiscard]] BatchJobs jobs_at(std::size_t offset, Wire& wire) const {
+  [[nodiscard]] BatchJobs jobs_on(Wire& wire) const {
     const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent_));
     Shape byte_strides;
     for (const std::int64_t stride : plan_.strides()) byte_strides.push_back(stride * itemsize);
-    return {plan_.sources,    plan_.layout, padding_, sent_,
-            Wire::at(offset), byte_strides, wire.jobs};
-  }
-
-  Place share(Freight& shared) const {
-    const Place place{0, shared.wire.nbytes};
-    jobs_at(place.offset, shared.wire).add_all([] { return false; });
-    close_slot(place.offset + plan_.nbytes, shared.wire);
-    return place;
-  }
-
-  Place share_extents(Freight& shared) const {
-    const Place place{0, shared.wire.nbytes};
-    add_tensor(extents_, Wire::at(place.offset), shared.wire.jobs);
-    close_slot(place.offset + extents_.nbytes(), shared.wire);
-    return place;
-  }
-
-  static Place alone(Freight&& freight, std::vector<Freight>& freights) {
-    freights.push_back(std::move(freight));
-    return {freights.size() - 1, 0};
+    return {plan_.sources, plan_.layout, padding_, sent_, Wire::at(0), byte_strides, wire.jobs};
   }
 
   // Cast on the device where it is not sent as what it will be.
@@ -154,7 +107,7 @@ class Shipment {
     freight.sections.push_back(
         {.nbytes = wire.nbytes, .wire_dtype = sent_, .dtype = plan_.dtype, .is_own = true});
     if (wire.nbytes == 0) return freight;
-    BatchJobs jobs = jobs_at(0, wire);
+    BatchJobs jobs = jobs_on(wire);
     std::vector<std::size_t> ends;
     jobs.add_all([&] {
       if (plan_.layout.has_padding) ends.push_back(wire.jobs.nbytes());
@@ -179,7 +132,7 @@ class Shipment {
   const at::Tensor& extents_;
   const c10::ScalarType sent_;
   const Padding padding_;
-  Place values_at_, extents_at_;
+  std::size_t first_freight_ = 0;
 };
 
 }  // namespace
@@ -188,24 +141,8 @@ std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                     const TransferOptions& device, std::optional<int> threads) {
   std::vector<Shipment> shipments;
   shipments.reserve(batches.size());  // jobs point into them
-  std::optional<std::size_t> shared_from = staging_settings().own_storage_bytes;
-  int small = 0;
-  for (const BatchToSend& batch : batches) {
-    const Shipment& shipment = shipments.emplace_back(batch);
-    small += shipment.is_small(*shared_from) + shipment.has_small_extents(*shared_from);
-  }
   std::vector<Freight> freights;
-  if (small < 2) {
-    shared_from.reset();
-  } else {
-    freights.emplace_back();
-  }
-  for (Shipment& shipment : shipments) shipment.add_to(freights, shared_from);
-  if (shared_from) {
-    Freight& shared = freights[0];
-    shared.sections.push_back(
-        {.nbytes = shared.wire.nbytes, .wire_dtype = c10::kByte, .dtype = c10::kByte});
-  }
+  for (const BatchToSend& batch : batches) shipments.emplace_back(batch).add_to(freights);
   send(freights, device, threads);
 
   ImplArena arena(2 * batches.size());

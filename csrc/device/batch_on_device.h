@@ -23,8 +23,7 @@ struct SentBatch {
   at::Tensor extents;  // defined where they were
 };
 
-// The batches on the device. What is small shares a storage, batches with padding or another memory
-// format apart. Throws c10::Error: no memory.
+// The batches on the device, each tensor in memory of its own. Throws c10::Error: no memory.
 [[nodiscard]] std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                                   const TransferOptions& device,
                                                   std::optional<int> threads);

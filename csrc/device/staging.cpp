@@ -198,7 +198,6 @@ PerProcess<Rings> rings;
 std::atomic<std::size_t> chunk_bytes{StagingSettings().chunk_bytes};
 std::atomic<int> buffers{StagingSettings().buffers};
 std::atomic<int> threads{0};  // 0: as many as torch uses
-std::atomic<std::size_t> own_storage_bytes{StagingSettings().own_storage_bytes};
 
 std::atomic<bool> was_used{false};
 std::atomic<bool> is_lost{false};
@@ -258,14 +257,13 @@ void with_staging_event(c10::Device device, const std::function<void(c10::Event&
 
 StagingSettings staging_settings() {
   const int limit = threads;
-  return {chunk_bytes, buffers, limit > 0 ? std::optional(limit) : std::nullopt, own_storage_bytes};
+  return {chunk_bytes, buffers, limit > 0 ? std::optional(limit) : std::nullopt};
 }
 
 void set_staging_settings(const StagingSettings& settings) {
   chunk_bytes = settings.chunk_bytes;
   buffers = settings.buffers;
   threads = settings.threads.value_or(0);
-  own_storage_bytes = settings.own_storage_bytes;
 }
 
 void empty_staging() {

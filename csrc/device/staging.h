@@ -17,7 +17,6 @@ struct StagingSettings {
   std::size_t chunk_bytes = std::size_t{4} << 20;  // of a buffer
   int buffers = 3;                                 // a device, at most, of whatever size
   std::optional<int> threads;  // that fill a buffer; none: as many as torch uses
-  std::size_t own_storage_bytes = std::size_t{1} << 20;  // a tensor from so many on lies alone
 };
 [[nodiscard]] StagingSettings staging_settings();
 void set_staging_settings(const StagingSettings& settings);

@@ -75,12 +75,11 @@ at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dty
 }
 
 at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory, c10::DataPtr&& owner,
-                                   std::size_t nbytes, c10::ScalarType dtype, std::int64_t offset,
+                                   std::size_t nbytes, c10::ScalarType dtype,
                                    c10::IntArrayRef shape, c10::IntArrayRef strides) {
   at::Tensor tensor =
       tensor_of(arena, make_owning_storage(arena, nbytes, std::move(memory), std::move(owner)),
                 c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
-  tensor.unsafeGetTensorImpl()->set_storage_offset(offset);
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
   return tensor;
 }

@@ -42,8 +42,8 @@ namespace tensorlift {
 // As build_shared(), and `owner` lives as long as the storage.
 [[nodiscard]] at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory,
                                                  c10::DataPtr&& owner, std::size_t nbytes,
-                                                 c10::ScalarType dtype, std::int64_t offset,
-                                                 c10::IntArrayRef shape, c10::IntArrayRef strides);
+                                                 c10::ScalarType dtype, c10::IntArrayRef shape,
+                                                 c10::IntArrayRef strides);
 
 // A contiguous tensor over all of a CPU storage.
 [[nodiscard]] at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage,

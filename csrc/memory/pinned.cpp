@@ -20,44 +20,17 @@ namespace {
 struct Entry {
   c10::Storage storage;
   PinnedBlock block;
-  int holders = 0;
 };
 
-// By address and by context; an entry goes with its last holder. A forked child begins with none:
-// it cannot give pinned memory back, and leaves it alone.
+// By address. A forked child begins with none: it cannot give pinned memory back, and leaves it
+// alone.
 struct Registry {
   std::mutex mutex;
   std::map<const char*, Entry> by_address;
-  std::map<void*, const char*> by_context;
 };
 PerProcess<Registry> registry;
 
 std::atomic<std::size_t> block_count{0};
-
-void let_go(const char* address) noexcept {
-  c10::Storage last;  // freed after the lock
-  Registry& all = registry.get();
-  const std::lock_guard lock(all.mutex);
-  const auto found = all.by_address.find(address);
-  if (found == all.by_address.end() || --found->second.holders > 0) return;
-  last = std::move(found->second.storage);
-  all.by_context.erase(found->second.block.context);
-  all.by_address.erase(found);
-  --block_count;
-}
-
-// The deleter of a storage that shares a block: all that it is given is the context.
-void let_go_by_context(void* context) noexcept {
-  const char* address = nullptr;
-  {
-    Registry& all = registry.get();
-    const std::lock_guard lock(all.mutex);
-    const auto found = all.by_context.find(context);
-    if (found == all.by_context.end()) return;
-    address = found->second;
-  }
-  let_go(address);
-}
 
 c10::DeviceType accelerator() {
   if (at::accelerator::deviceCount() < 1) {
@@ -88,13 +61,21 @@ void* hold_new_pinned(std::size_t nbytes) {
       c10::StorageImpl::use_byte_size_t(), nbytes, std::move(pointer), nullptr, false));
   Registry& all = registry.get();
   const std::lock_guard lock(all.mutex);
-  all.by_address.emplace(data, Entry{std::move(storage), block, 1});
-  all.by_context.emplace(block.context, data);
+  all.by_address.emplace(data, Entry{std::move(storage), block});
   ++block_count;
   return data;
 }
 
-void let_go_of_pinned(void* block) noexcept { let_go(static_cast<char*>(block)); }
+void let_go_of_pinned(void* block) noexcept {
+  c10::Storage freed;  // after the lock
+  Registry& all = registry.get();
+  const std::lock_guard lock(all.mutex);
+  const auto found = all.by_address.find(static_cast<char*>(block));
+  if (found == all.by_address.end()) return;
+  freed = std::move(found->second.storage);
+  all.by_address.erase(found);
+  --block_count;
+}
 
 bool has_pinned_blocks() { return block_count.load(std::memory_order_relaxed) > 0; }
 
@@ -110,13 +91,8 @@ std::optional<PinnedBlock> find_pinned(const void* data, std::size_t nbytes) {
   return block;
 }
 
-c10::DataPtr share_pinned(const PinnedBlock& block) {
-  Registry& all = registry.get();
-  {
-    const std::lock_guard lock(all.mutex);
-    ++all.by_address.at(block.data).holders;
-  }
-  return {block.data, block.context, &let_go_by_context, c10::Device(c10::DeviceType::CPU)};
+c10::DataPtr memory_of(const PinnedBlock& block, void* data) {
+  return {data, block.context, &c10::detail::deleteNothing, c10::Device(c10::DeviceType::CPU)};
 }
 
 }  // namespace tensorlift

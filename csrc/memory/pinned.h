@@ -4,8 +4,8 @@
 // Memory of a pinned array is known here by its address. Torch's allocator keeps a block that a
 // copy reads from until the copy has run, but recognises it only by its first address or by what
 // the storage carries (its "context"): a tensor over a NumPy view at an offset is silently not
-// recognised. So tensors that share a pinned array carry the block's own storage, and copies out of
-// it name the block.
+// recognised. So tensors that share a pinned array carry the block's context, and copies out of it
+// name the block.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,8 +21,7 @@ namespace tensorlift {
 // torch can use, c10::Error where there is no memory.
 [[nodiscard]] at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype);
 
-// A block of pinned memory, known here until let_go_of_pinned() and until no storage has it any
-// more. Throws as make_pinned() does.
+// A block of pinned memory, known here until let_go_of_pinned(). Throws as make_pinned() does.
 [[nodiscard]] void* hold_new_pinned(std::size_t nbytes);
 void let_go_of_pinned(void* block) noexcept;
 
@@ -39,8 +38,7 @@ struct PinnedBlock {
 // The block that has all of these bytes.
 [[nodiscard]] std::optional<PinnedBlock> find_pinned(const void* data, std::size_t nbytes);
 
-// The block's memory, for one more storage over all of it. The block must not go meanwhile:
-// somebody else holds it.
-[[nodiscard]] c10::DataPtr share_pinned(const PinnedBlock& block);
+// For a storage over memory within the block, which somebody else holds as long as that lives.
+[[nodiscard]] c10::DataPtr memory_of(const PinnedBlock& block, void* data);
 
 }  // namespace tensorlift

@@ -15,9 +15,9 @@ namespace tensorlift {
 // Where tensors of the host lie.
 enum class ColumnsMemory {
   kOwn,          // in pageable memory
-  kPinned,       // in pinned memory: small ones in one block, as views, large ones alone
+  kPinned,       // in pinned memory: small ones together, large ones alone
   kTorchShared,  // in torch's shared memory, a file each
-  kSegment,      // in segments of ours: small ones in one, large ones alone
+  kSegment,      // in segments of ours: small ones together, large ones alone
 };
 
 // "own", "pinned", "torch" or "segment".
@@ -36,17 +36,11 @@ class ColumnMemory {
   [[nodiscard]] at::Tensor make(std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape);
 
  private:
-  [[nodiscard]] at::Tensor make_pinned_view(std::size_t nbytes, c10::ScalarType dtype,
-                                            c10::IntArrayRef shape);
-
   ImplArena arena_;
   const ColumnsMemory where_;
   std::vector<std::size_t> planned_;    // bytes
   std::vector<c10::Storage> storages_;  // shared ones; those that no segment has are empty
   std::size_t made_ = 0;
-  const std::size_t own_from_;  // bytes: larger ones are pinned alone
-  at::Tensor block_;            // pinned, for small ones
-  std::size_t offset_ = 0;
 };
 
 }  // namespace tensorlift

@@ -17,6 +17,7 @@
 #include "memory/build.h"
 #include "memory/pinned.h"
 #include "ops/from_numpy_packed.h"
+#include "ops/from_numpy_pinned.h"
 
 namespace tensorlift {
 namespace {
@@ -68,15 +69,14 @@ struct Copies {
   std::vector<py::object> scalars;  // arrays that inspect() made, alive until they are copied
 };
 
-// A tensor over a part of a pinned block. Its storage is all of the block's, so that torch
-// recognises it (see pinned.h).
+// A tensor over an array in a pinned block, by whose context torch recognises it (see pinned.h).
+// The array has the block.
 at::Tensor build_over_pinned(ImplArena& arena, const PinnedBlock& block, c10::DataPtr&& array,
-                             c10::ScalarType dtype, c10::IntArrayRef shape,
+                             std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape,
                              c10::IntArrayRef strides) {
-  const auto offset = static_cast<const char*>(array.get()) - block.data;
-  const auto itemsize = static_cast<std::ptrdiff_t>(c10::elementSize(dtype));
-  return build_shared_with_owner(arena, share_pinned(block), std::move(array), block.nbytes, dtype,
-                                 offset / itemsize, shape, strides);
+  c10::DataPtr memory = memory_of(block, array.get());
+  return build_shared_with_owner(arena, std::move(memory), std::move(array), nbytes, dtype, shape,
+                                 strides);
 }
 
 // Builds every tensor; the shared ones are put into the list.
@@ -108,7 +108,8 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
       const auto block = any_pinned ? find_pinned(view.data, plan.nbytes) : std::nullopt;
       c10::DataPtr array = own(items.take(i), view.data);
       tensor = block
-                   ? build_over_pinned(arena, *block, std::move(array), plan.dtype, shape, strides)
+                   ? build_over_pinned(arena, *block, std::move(array), plan.nbytes, plan.dtype,
+                                       shape, strides)
                    : build_shared(arena, std::move(array), plan.nbytes, plan.dtype, shape, strides);
     } else {
       tensor = build_empty(arena, plan.nbytes, plan.dtype, shape);
@@ -169,9 +170,10 @@ py::list from_numpy(py::handle arrays, const ConvertOptions& options, const Plac
     return from_numpy_to_plain_device(arrays, options, *placement.device, threads);
   }
   if (placement.device) {
-    return from_numpy_packed(arrays, options, placement.device->transfer, threads);
+    return from_numpy_packed(arrays, options, placement.device->transfer, placement.packing,
+                             threads);
   }
-  if (placement.pin_memory) return from_numpy_packed(arrays, options, std::nullopt, threads);
+  if (placement.pin_memory) return from_numpy_pinned(arrays, options, threads);
   return from_numpy_to_host(arrays, options, threads);
 }
 

@@ -6,6 +6,7 @@
 #include "binding/device_options.h"
 #include "binding/python_api.h"
 #include "plan/plan.h"
+#include "plan/slabs.h"
 
 namespace tensorlift {
 
@@ -13,6 +14,7 @@ namespace tensorlift {
 struct Placement {
   std::optional<DeviceOptions> device;  // none: in the host's memory
   bool pin_memory = false;
+  Packing packing = Packing::kSlabs;  // on the device
 };
 
 // One tensor per array, in order. GIL held; let go of while elements are copied, if that is much,

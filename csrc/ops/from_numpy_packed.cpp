@@ -8,11 +8,11 @@
 #include "binding/gc_pause.h"
 #include "binding/hidden_list.h"
 #include "copy/gather.h"
-#include "device/staging.h"
 #include "faults.h"
 #include "input/source_reader.h"
 #include "memory/build.h"
 #include "memory/pinned.h"
+#include "ops/source_jobs.h"
 #include "plan/slabs.h"
 #include "plan/wire.h"
 
@@ -37,46 +37,6 @@ py::list build_all(const Sources& sources, const Slabs& slabs,
     tensors.set(index, build_view(arena, memory[slab], place.dtype, result_offset, shape));
   });
   return std::move(tensors).reveal();
-}
-
-// Adds jobs for arrays that come form by form.
-class JobAdder {
- public:
-  JobAdder(const Sources& sources, GatherJobs& jobs) : sources_(sources), jobs_(jobs) {}
-
-  void add(const Sources::Form& form, std::size_t index, c10::ScalarType dtype, char* slot) {
-    if (form.numel == 0) return;
-    if (last_ == &form) return jobs_.repeat(sources_.data(index), slot);
-    jobs_.add(sources_.view(form, index), form.numel, dtype, slot);
-    last_ = &form;
-  }
-
- private:
-  const Sources& sources_;
-  GatherJobs& jobs_;
-  const Sources::Form* last_ = nullptr;
-};
-
-std::vector<at::Tensor> fill_pinned(const Sources& sources, const Slabs& slabs,
-                                    std::optional<int> threads) {
-  std::vector<at::Tensor> memory;
-  {
-    const GilRelease release;  // it can take long
-    for (const Slab& slab : slabs.slabs) {
-      memory.push_back(
-          make_pinned({static_cast<std::int64_t>(slot_aligned(slab.nbytes))}, c10::kByte));
-    }
-  }
-  GatherJobs jobs;
-  jobs.clear_gaps();
-  JobAdder adder(sources, jobs);
-  slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
-                                       std::size_t index, std::size_t slab, std::size_t offset) {
-    auto* first = static_cast<char*>(memory[slab].mutable_data_ptr());
-    adder.add(form, index, place.packed, first + offset);
-  });
-  without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
-  return memory;
 }
 
 // The array's elements, if they can be sent from where they are: in pinned memory, as they have to
@@ -138,7 +98,7 @@ std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sou
   add_sections(slabs, freight);
   GatherJobs& jobs = freight.wire.jobs;
   jobs.clear_gaps();
-  JobAdder adder(sources, jobs);
+  SourceJobs adder(sources, jobs);
   slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                                        std::size_t index, std::size_t slab, std::size_t offset) {
     const Section& section = freight.sections[slab];
@@ -160,8 +120,8 @@ std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sou
 }  // namespace
 
 py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
-                           const std::optional<TransferOptions>& device, std::optional<int> threads,
-                           bool takes_tensors) {
+                           const TransferOptions& device, Packing packing,
+                           std::optional<int> threads, bool takes_tensors) {
   ReadOptions read_options{options.dtype, std::nullopt};
   read_options.takes_tensors = takes_tensors;
   auto reader = std::make_unique<SourceReader>(Items(arrays), read_options);
@@ -169,11 +129,8 @@ py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
   const Sources sources = reader->take_sources();
   if (sources.size() == 0) return py::list();
   if (options.dtype && any_discards_imaginary(sources, *options.dtype)) warn_discarded_imaginary();
-  const Slabs slabs = plan_slabs(sources, options.dtype, /*casts_later=*/device.has_value(),
-                                 staging_settings().own_storage_bytes);
-  return build_all(sources, slabs,
-                   device ? send_all(std::move(reader), sources, slabs, *device, threads)
-                          : fill_pinned(sources, slabs, threads));
+  const Slabs slabs = plan_slabs(sources, options.dtype, packing);
+  return build_all(sources, slabs, send_all(std::move(reader), sources, slabs, device, threads));
 }
 
 }  // namespace tensorlift

@@ -1,4 +1,4 @@
-// from_numpy to memory that is packed: pinned, or on a device.
+// from_numpy to a device.
 #pragma once
 
 #include <optional>
@@ -6,13 +6,14 @@
 #include "binding/device_options.h"
 #include "binding/python_api.h"
 #include "plan/plan.h"
+#include "plan/slabs.h"
 
 namespace tensorlift {
 
-// One tensor per array, on the device, or in pinned memory where there is none; `takes_tensors`:
-// also one per tensor. GIL held; let go of while elements are copied and sent.
+// One tensor per array; `takes_tensors`: also one per tensor. GIL held; let go of while elements
+// are copied and sent.
 [[nodiscard]] py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
-                                         const std::optional<TransferOptions>& device,
+                                         const TransferOptions& device, Packing packing,
                                          std::optional<int> threads, bool takes_tensors = false);
 
 }  // namespace tensorlift

@@ -49,31 +49,20 @@ bool is_plain_number(c10::ScalarType type) {
   }
 }
 
-// The pairs of dtypes whose casts are left to the device, because together they save enough.
-std::vector<Pair> pairs_for_the_device(const Sources& sources, c10::ScalarType dtype) {
-  std::vector<std::pair<Pair, std::size_t>> savings;
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    const Pair pair{form.element.twin, dtype};
-    if (!is_for_the_device(pair.first, dtype)) return;
-    auto saved = std::find_if(savings.begin(), savings.end(),
-                              [&pair](const auto& entry) { return entry.first == pair; });
-    if (saved == savings.end()) saved = savings.insert(savings.end(), {pair, 0});
-    const std::size_t of_each = c10::elementSize(dtype) - form.element.itemsize;
-    saved->second += (end - begin) * static_cast<std::size_t>(form.numel) * of_each;
-  });
-  std::vector<Pair> pairs;
-  for (const auto& [pair, bytes] : savings) {
-    if (bytes >= kCastOnDeviceFrom) pairs.push_back(pair);
-  }
-  return pairs;
+// Bytes that the cast of an array saves on the way to the device.
+std::size_t saving(const Sources::Form& form, c10::ScalarType dtype) {
+  if (!is_for_the_device(form.element.twin, dtype)) return 0;
+  const std::size_t of_each = c10::elementSize(dtype) - form.element.itemsize;
+  return product_of(static_cast<std::size_t>(form.numel), of_each);
 }
 
 class Planner {
  public:
-  Planner(const Sources& sources, std::optional<c10::ScalarType> dtype, bool casts_later,
-          std::size_t own_from)
-      : dtype_(dtype), own_from_(own_from) {
-    if (dtype && casts_later) later_ = pairs_for_the_device(sources, *dtype);
+  Planner(const Sources& sources, std::optional<c10::ScalarType> dtype, Packing packing)
+      : dtype_(dtype), own_from_(packing == Packing::kAlone ? 0 : kOwnSlabFrom) {
+    sources.for_each_form([this](const Sources::Form& form, std::size_t begin, std::size_t end) {
+      add_saving(form, end - begin);
+    });
     sources.for_each_form([this](const Sources::Form& form, std::size_t begin, std::size_t end) {
       place(form, end - begin);
     });
@@ -82,19 +71,44 @@ class Planner {
   Slabs take() { return std::move(plan_); }
 
  private:
-  void place(const Sources::Form& form, std::size_t count) {
-    const c10::ScalarType dtype = dtype_.value_or(form.element.twin);
-    const bool is_later =
-        std::find(later_.begin(), later_.end(), Pair(form.element.twin, dtype)) != later_.end();
-    const c10::ScalarType packed = is_later ? form.element.twin : dtype;
+  [[nodiscard]] c10::ScalarType dtype_of(const Sources::Form& form) const {
+    return dtype_.value_or(form.element.twin);
+  }
+
+  [[nodiscard]] bool is_own(const Sources::Form& form) const {
     const auto numel = static_cast<std::size_t>(form.numel);
-    const std::size_t nbytes = product_of(numel, c10::elementSize(packed));
-    const std::size_t result_bytes = product_of(numel, c10::elementSize(dtype));
+    return product_of(numel, c10::elementSize(dtype_of(form))) >= own_from_;
+  }
+
+  // A cast in a shared slab is one for all of its pair of dtypes.
+  void add_saving(const Sources::Form& form, std::size_t count) {
+    if (is_own(form)) return;
+    const Pair pair{form.element.twin, dtype_of(form)};
+    auto saved = std::find_if(savings_.begin(), savings_.end(),
+                              [&pair](const auto& entry) { return entry.first == pair; });
+    if (saved == savings_.end()) saved = savings_.insert(savings_.end(), {pair, 0});
+    saved->second = sum_of(saved->second, product_of(count, saving(form, pair.second)));
+  }
+
+  [[nodiscard]] bool casts_later(const Sources::Form& form) const {
+    if (is_own(form)) return saving(form, dtype_of(form)) >= kCastOnDeviceFrom;
+    const Pair pair{form.element.twin, dtype_of(form)};
+    return std::any_of(savings_.begin(), savings_.end(), [&pair](const auto& entry) {
+      return entry.first == pair && entry.second >= kCastOnDeviceFrom;
+    });
+  }
+
+  void place(const Sources::Form& form, std::size_t count) {
+    const c10::ScalarType dtype = dtype_of(form);
+    const bool is_later = casts_later(form);
+    const c10::ScalarType packed = is_later ? form.element.twin : dtype;
+    const std::size_t nbytes =
+        product_of(static_cast<std::size_t>(form.numel), c10::elementSize(packed));
     const Pair pair = is_later ? Pair(packed, dtype) : Pair(c10::kByte, c10::kByte);
-    if (result_bytes >= own_from_) {
+    is_own_.push_back(is_own(form));
+    if (is_own_.back()) {
       plan_.places.push_back({own_.size(), 0, 0, packed, dtype});
       own_.insert(own_.end(), count, Slab{pair.first, pair.second, true, nbytes});
-      is_own_.push_back(true);
       return;
     }
     auto slab = std::find_if(shared_.begin(), shared_.end(),
@@ -106,7 +120,6 @@ class Planner {
     plan_.places.push_back(
         {static_cast<std::size_t>(slab - shared_.begin()), slab->nbytes, step, packed, dtype});
     slab->nbytes = sum_of(slab->nbytes, product_of(step, count));
-    is_own_.push_back(false);
   }
 
   void number_slabs() {
@@ -121,7 +134,7 @@ class Planner {
 
   const std::optional<c10::ScalarType> dtype_;
   const std::size_t own_from_;
-  std::vector<Pair> later_;
+  std::vector<std::pair<Pair, std::size_t>> savings_;  // bytes
   std::vector<Slab> shared_, own_;
   std::vector<bool> is_own_;  // for each form
   Slabs plan_;
@@ -136,9 +149,8 @@ bool is_for_the_device(c10::ScalarType from, c10::ScalarType to) {
   return !c10::isFloatingType(from) || c10::isFloatingType(to);
 }
 
-Slabs plan_slabs(const Sources& sources, std::optional<c10::ScalarType> dtype, bool casts_later,
-                 std::size_t own_from) {
-  return Planner(sources, dtype, casts_later, own_from).take();
+Slabs plan_slabs(const Sources& sources, std::optional<c10::ScalarType> dtype, Packing packing) {
+  return Planner(sources, dtype, packing).take();
 }
 
 }  // namespace tensorlift

@@ -1,5 +1,5 @@
-// Slabs: where the tensors of a list lie when they are packed: side by side in one piece of memory,
-// large ones alone. Pure: counts bytes, touches none.
+// Slabs: where the tensors of a list lie on a device: side by side in one piece of memory, large
+// ones alone. Pure: counts bytes, touches none.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -12,6 +12,14 @@
 #include "plan/sources.h"
 
 namespace tensorlift {
+
+enum class Packing {
+  kSlabs,  // small tensors side by side
+  kAlone,  // each in memory of its own
+};
+
+// From so many bytes on a tensor has a slab of its own in any case.
+inline constexpr std::size_t kOwnSlabFrom = std::size_t{1} << 20;
 
 // Tensors that are packed the same way. What is cast while it is copied, or not at all, is packed
 // as it will be: all dtypes together, as bytes (kByte, kByte). What is cast after it was packed is
@@ -67,11 +75,10 @@ struct Slabs {
   }
 };
 
-// `casts_later`: is there a device that can cast what was packed? (Only widening casts are left to
-// it, and only where they save much.) `own_from`: from so many bytes on a tensor has a slab of its
-// own. Throws ValueError: more than 64 bits of bytes.
+// Widening casts that save much are left to the device. Throws ValueError: more than 64 bits of
+// bytes.
 [[nodiscard]] Slabs plan_slabs(const Sources& sources, std::optional<c10::ScalarType> dtype,
-                               bool casts_later, std::size_t own_from);
+                               Packing packing);
 
 // Is this cast better done after the elements have been sent: fewer bytes to send, and the same
 // numbers on every device?

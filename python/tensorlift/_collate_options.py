@@ -34,7 +34,7 @@ class Collate:
             (values, offsets). Lists of Python numbers, too.
         channels_last: places of images of shape (height, width, channels) that become a batch
             (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
-        pin_memory: whether all tensors of the batch are written to page-locked memory, packed.
+        pin_memory: whether all tensors of the batch are written to page-locked memory.
         device: where all tensors of the batch are sent, in one transfer, ready on the current
             stream. Not in forked workers.
         collate_fn_map: as for :func:`tensorlift.collate`.

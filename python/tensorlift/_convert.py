@@ -19,6 +19,7 @@ def from_numpy(
     pin_memory: bool = False,
     non_blocking: bool = True,
     stream: torch.Stream | None = None,
+    pack: bool = True,
     threads: int | None = None,
 ) -> list[torch.Tensor]:
     """Converts a list of NumPy arrays to a list of tensors.
@@ -29,11 +30,11 @@ def from_numpy(
     misaligned data, another `dtype`, a NumPy scalar) the elements are copied, all arrays of the
     list in one multi-threaded pass, to contiguous tensors with memory of their own.
 
-    With `device` or `pin_memory` every array is copied, and the tensors are packed: those of less
-    than 1 MiB are views of one slab, which stays as long as any of them does; larger ones have
-    memory of their own (:func:`tensorlift.staging` sets the limit). To an accelerator the slab goes
-    in few copies, through page-locked staging memory that is filled while the part before is on
-    its way.
+    With `device` or `pin_memory` every array is copied. On an accelerator the tensors are packed:
+    those of less than 1 MiB are views of one slab, which stays as long as any of them does, and is
+    saved and sent to other processes with it; larger ones have memory of their own, and with
+    ``pack=False`` all have. The slab goes there in few copies, through page-locked staging memory
+    that is filled while the part before is on its way.
 
     Args:
         arrays: a sequence or iterable of :class:`numpy.ndarray`, of any shapes and dtypes; a NumPy
@@ -56,6 +57,8 @@ def from_numpy(
             sent from where they are then.
         stream: of `device`, on which the tensors are ready; None for the calling thread's current
             one. The copies run on a stream of their own, for which that one waits.
+        pack: False gives each tensor on an accelerator memory of its own, as
+            :meth:`torch.Tensor.to` does: an allocation and a copy for each.
         threads: how many threads may copy; None for as many as torch uses
             (:func:`torch.get_num_threads`).
 
@@ -82,5 +85,5 @@ def from_numpy(
         (tensor(9, dtype=torch.uint8), tensor(0, dtype=torch.uint8))
     """
     return _C.from_numpy(
-        arrays, dtype, device, copy, readonly, pin_memory, non_blocking, stream, threads
+        arrays, dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads
     )

@@ -33,10 +33,10 @@ def empty_pinned(
     """An array in page-locked memory, not filled: what decoders can write to.
 
     From such an array the accelerator reads without the host's help. :func:`tensorlift.from_numpy`
-    without `device` shares it, or a part of it, with a tensor that torch knows to be pinned, whose
-    storage is all of the block; with `device` and ``non_blocking=False`` it sends arrays of 1 MiB
-    and more from where they are, without staging. (With ``non_blocking=True`` the arrays may be
-    changed at once, so they are staged.)
+    without `device` shares it, or a part of it, with a tensor that torch knows to be pinned; with
+    `device` and ``non_blocking=False`` it sends arrays that get memory of their own (those of 1 MiB
+    and more, or all with ``pack=False``) from where they are, without staging. (With
+    ``non_blocking=True`` the arrays may be changed at once, so they are staged.)
 
     Args:
         shape: an int or a tuple of ints.
@@ -62,13 +62,11 @@ class Staging(NamedTuple):
         chunk_bytes: of a staging buffer, which is also what is sent at once.
         buffers: how many a device has at most.
         threads: that fill a buffer; 0 for as many as torch uses.
-        own_storage_bytes: from so many bytes on a tensor has memory of its own.
     """
 
     chunk_bytes: int
     buffers: int
     threads: int
-    own_storage_bytes: int
 
 
 def staging(
@@ -76,7 +74,6 @@ def staging(
     chunk_bytes: int | None = None,
     buffers: int | None = None,
     threads: int | None = None,
-    own_storage_bytes: int | None = None,
 ) -> Staging:
     """Sets how arrays are sent to accelerators, and says how it is set now.
 
@@ -90,8 +87,6 @@ def staging(
         buffers: for each device; two are enough to fill one while another is sent.
         threads: how many threads fill a buffer where a call does not say (`threads=`); 0 for as
             many as torch uses, which in a data loader's pin-memory thread is 1.
-        own_storage_bytes: from so many bytes on a tensor has memory of its own instead of a place
-            in the call's slab.
 
     Returns:
         The settings from now on. None leaves one as it is.
@@ -103,7 +98,7 @@ def staging(
     Example:
         >>> import tensorlift
         >>> tensorlift.staging()
-        Staging(chunk_bytes=4194304, buffers=3, threads=0, own_storage_bytes=1048576)
+        Staging(chunk_bytes=4194304, buffers=3, threads=0)
     """
-    _C.set_staging(chunk_bytes, buffers, threads, own_storage_bytes)
+    _C.set_staging(chunk_bytes, buffers, threads)
     return Staging(*_C.staging())

@@ -28,6 +28,7 @@ def convert(
     pin_memory: bool = False,
     non_blocking: bool = True,
     stream: torch.Stream | None = None,
+    pack: bool = True,
     threads: int | None = None,
 ) -> Any:
     """The same tree with tensors in the place of its arrays.
@@ -47,6 +48,7 @@ def convert(
         pin_memory: as for :func:`from_numpy`.
         non_blocking: as for :func:`from_numpy`.
         stream: as for :func:`from_numpy`.
+        pack: as for :func:`from_numpy`.
         threads: as for :func:`from_numpy`.
 
     Returns:
@@ -76,6 +78,7 @@ def convert(
             pin_memory=pin_memory,
             non_blocking=non_blocking,
             stream=stream,
+            pack=pack,
             threads=threads,
         ),
     )

@@ -61,30 +61,11 @@ def test_the_same_as_on_the_host(where, options):
     assert list(batch) == list(expected)
     for key, tensors in leaves(expected).items():
         for tensor, other in zip(tensors, leaves(batch)[key], strict=True):
-            assert (other.device == DEVICE) if "device" in where else other.is_pinned()
+            is_there = other.device == DEVICE if "device" in where else other.is_pinned()
+            assert is_there or (tensor.numel() == 0 and "device" not in where)
             assert other.dtype == tensor.dtype, key
             assert other.stride() == tensor.stride(), key
             assert torch.equal(other.cpu(), tensor), key
-
-
-def test_small_columns_are_one_copy_into_one_storage(fake):
-    fake.reset_stats()
-    batch = tensorlift.Collate(device=NAME)([{**s, "tokens": 1} for s in samples()])
-    del batch["text"], batch["empty"]
-    assert fake.stats()["h2d"] == 1
-    assert len({tensor.untyped_storage().data_ptr() for tensor in batch.values()}) == 1
-    addresses = sorted(tensor.data_ptr() for tensor in batch.values())
-    assert all(address % 64 == 0 for address in addresses)
-
-
-@pytest.mark.parametrize("where", [{"device": NAME}, {"pin_memory": True}])
-def test_nothing_older_is_left_between_columns(where):
-    dirt = tensorlift.from_numpy([np.full(128, 255, np.uint8)], **where)
-    del dirt
-    batch = tensorlift.Collate(**where)([{"a": np.zeros(3, np.uint8), "b": 0}])
-    memory = torch.empty(0, dtype=torch.uint8, device=batch["a"].device)
-    memory.set_(batch["a"].untyped_storage())
-    assert memory.cpu().tolist() == [0] * 128
 
 
 def test_places_with_options_go_with_the_others(fake):
@@ -95,19 +76,9 @@ def test_places_with_options_go_with_the_others(fake):
     batch = tensorlift.Collate(device=NAME, pad=places[:5], jagged=places[5:])(rows)
     stats = fake.stats()
     assert stats["event_block"] == 1  # the consumer's stream is ordered once
-    assert stats["h2d"] == 1 + 5  # padded ones have memory of their own
+    assert stats["h2d"] == 2 * 9 + 1  # one for each tensor
     assert batch[places[0]].batch.cpu().tolist()[1] == [0, 1, 0, 0]
     assert batch[places[8]].offsets.cpu().tolist() == [0, 1, 3, 6, 10]
-
-
-def test_large_columns_have_memory_of_their_own():
-    rows = [{"a": np.full(1 << 18, i, np.float32), "b": i, "c": np.ones(2)} for i in range(2)]
-    for options in ({"device": NAME}, {"pin_memory": True}):
-        batch = tensorlift.Collate(**options)(rows)
-        storages = [batch[key].untyped_storage() for key in "abc"]
-        assert storages[0].nbytes() == batch["a"].nbytes
-        assert storages[1].data_ptr() == storages[2].data_ptr()
-        assert batch["a"].cpu()[:, 5].tolist() == [0, 1]
 
 
 def test_elements_are_cast_on_the_device_where_that_sends_less(fake):

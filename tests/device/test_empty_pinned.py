@@ -67,6 +67,11 @@ def test_a_part_is_shared():
     (tensor,) = tensorlift.from_numpy([array[10:20:3]])
     assert tensor.shape == (4,)
     assert tensor.stride() == (3,)
+    assert tensor.storage_offset() == 0
+    assert (
+        tensor.untyped_storage().nbytes()
+        == torch.from_numpy(array[10:20:3]).untyped_storage().nbytes()
+    )
     array[13] = 5
     assert tensor.tolist() == [0, 5, 0, 0]
     tensor[0] = 7
@@ -148,13 +153,13 @@ def test_among_others_and_with_casts():
     assert same(narrowed, [a.astype(np.float32) for a in arrays])
     tensorlift.staging(chunk_bytes=64 << 10)
     small = [(tensorlift.empty_pinned(BIG, np.uint8)) for _ in range(2)]
-    tensorlift.staging(own_storage_bytes=1000)
     assert same(
         tensorlift.from_numpy(
             [*small, arrays[0].astype(np.uint8)],
             device=NAME,
             dtype=torch.int64,
             non_blocking=False,
+            pack=False,
         ),
         [*small, arrays[0]],
     )

@@ -24,8 +24,7 @@ constexpr int kCallers = 6;
 constexpr int kRounds = 30;
 constexpr int kDevice = 0;
 constexpr std::size_t kChunkBytes = 1024;
-const StagingSettings kSettings{
-    .chunk_bytes = kChunkBytes, .buffers = 2, .threads = 1, .own_storage_bytes = 1};
+const StagingSettings kSettings{.chunk_bytes = kChunkBytes, .buffers = 2, .threads = 1};
 
 using Received = std::vector<unsigned char>;
 

@@ -65,9 +65,15 @@ def from_numpy(
     pin_memory: bool = False,
     non_blocking: bool = True,
     stream: torch.Stream | None = None,
+    pack: bool = True,
     threads: int | None = None,
 ) -> list[torch.Tensor]:
-    """What :func:`tensorlift.from_numpy` does, one array after another; `threads` is ignored."""
+    """What :func:`tensorlift.from_numpy` does, one array after another: `threads` is ignored.
+
+    On a device each tensor has memory of its own, as with ``pack=False``.
+    """
+    if not isinstance(pack, bool):
+        raise TypeError(f"pack: expected True or False, got {pack!r}.")
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory)
     check_options(dtype, copy, readonly)
     check_threads(threads)
