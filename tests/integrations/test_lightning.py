@@ -1,9 +1,14 @@
 """Lightning: ``tensorlift.collate`` in the loaders of a LightningDataModule.
 
-A ``tensorlift.DevicePrefetcher`` around a loader is a loader for the Trainer as well.
+A ``tensorlift.DevicePrefetcher`` around a loader is that loader for the Trainer: it is seeded,
+shuffled, distributed and limited as the loader would be without it.
 """
 
 from __future__ import annotations
+
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from torch.utils.data import DataLoader
 import tensorlift
 
 L = pytest.importorskip("lightning", minversion="2.4")
+ranks = pytest.importorskip("lightning_ranks")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -47,11 +53,11 @@ class Model(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def fit(data, folder):
-    model = Model()
+def fit(data, folder, model=None, **options):
+    model = model or Model()
     before = model.layer.weight.detach().clone()
     trainer = L.Trainer(
-        max_epochs=1,
+        **({"max_epochs": 1} | options),
         accelerator="cpu",
         default_root_dir=folder,
         logger=False,
@@ -78,3 +84,62 @@ def test_a_data_modules_batches_reach_the_training_step(workers, tmp_path):
 
 def test_a_device_prefetcher_is_a_loader_for_the_trainer(tmp_path):
     check(fit(tensorlift.DevicePrefetcher(Data().train_dataloader(), "cpu"), tmp_path))
+
+
+class Orders(Model):
+    """The labels of each epoch, in order."""
+
+    def on_train_epoch_start(self):
+        self.seen.append([])
+
+    def training_step(self, batch, index):
+        loss = super().training_step({**batch, "label": batch["label"] % 2}, index)
+        del self.seen[-1]
+        self.seen[-1].append(batch["label"].tolist())
+        return loss
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 3},
+        {"max_epochs": 3, "limit_train_batches": 2},  # leaves every epoch early
+        {"max_epochs": 2, "overfit_batches": 2},  # replaces the sampler
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.filterwarnings("ignore:You requested to overfit")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+def test_a_shuffled_loader_has_the_order_that_it_has_without_a_prefetcher(
+    workers, options, tmp_path
+):
+    rows = [{"image": np.full(3, i, np.float32), "label": i} for i in range(16)]
+    orders = []
+    for is_wrapped in (False, True):
+        L.seed_everything(7, verbose=False)
+        loader = DataLoader(
+            rows, batch_size=4, shuffle=True, num_workers=workers, collate_fn=tensorlift.collate
+        )
+        if is_wrapped:
+            loader = tensorlift.DevicePrefetcher(loader, "cpu")
+        orders.append(fit(loader, tmp_path, Orders(), **options))
+    assert orders[0] == orders[1]
+    assert len(orders[0]) == options["max_epochs"]
+    assert "overfit_batches" in options or orders[0][0] != orders[0][1]
+
+
+def test_two_ranks_share_the_rows_in_another_order_every_epoch(tmp_path):
+    """Lightning makes the prefetcher anew with a DistributedSampler, and calls its set_epoch()."""
+    program = [sys.executable, ranks.__file__, str(tmp_path)]
+    run = subprocess.run(program, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    of_ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(ranks.RANKS)]
+    for place in ("hook", "argument"):
+        seen = [of_rank[f"wrapped, {place}"] for of_rank in of_ranks]
+        assert seen == [of_rank[f"plain, {place}"] for of_rank in of_ranks]
+        for epoch in range(ranks.EPOCHS):
+            assert sorted(seen[0]["epochs"][epoch] + seen[1]["epochs"][epoch]) == ranks.ROWS
+        assert seen[0]["epochs"][0] != seen[0]["epochs"][1] != seen[0]["epochs"][2]
+        predicted = [row for rank in seen for batch in rank["predicted"] for row in batch]
+        assert sorted(predicted) == ranks.ROWS

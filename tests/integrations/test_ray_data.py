@@ -1,7 +1,9 @@
-"""Ray Data: a ``NumpyBatchCollateFn`` that converts each batch with ``tensorlift.convert``.
+"""Ray Data: a ``NumpyBatchCollateFn`` that makes a tensor of each column, as Ray's own does.
 
 Some columns are read-only views of Ray's memory: ``readonly="copy"`` makes the tensors yours to
-write to, "share" leaves them where they are.
+write to, "share" leaves them where they are. A column of arrays of one shape that Ray has kept
+apart comes as an array of objects: it is stacked. Where no tensor can be made of a column, of text
+or of different lengths, there is an error, as there is without a ``collate_fn``.
 """
 
 from __future__ import annotations
@@ -50,7 +52,13 @@ def local_ray():
 
 class ToTensors(NumpyBatchCollateFn):
     def __call__(self, batch):
-        return tensorlift.convert(batch, readonly="copy")
+        columns = {
+            name: np.stack(column) if column.dtype == object else column
+            for name, column in batch.items()
+        }
+        return dict(
+            zip(columns, tensorlift.from_numpy(columns.values(), readonly="copy"), strict=True)
+        )
 
 
 def test_columns_become_tensors_of_their_dtypes():
@@ -80,6 +88,44 @@ def test_read_only_columns_can_be_shared():
     shared = tensorlift.convert(columns, readonly="share")["data"]
     assert np.shares_memory(shared.numpy(), columns["data"])
     assert shared.tolist() == array.tolist()
+
+
+def outcome(dataset, **options):
+    """The values of the first batch of two, or the error that is behind the one that Ray raises."""
+    try:
+        (batch,) = dataset.limit(2).iter_torch_batches(batch_size=2, **options)
+    except Exception as error:
+        while error.__cause__ is not None:
+            error = error.__cause__
+        return error
+    return {name: (tensor.dtype, str(tensor.tolist())) for name, tensor in batch.items()}
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ([{"x": [i, i]} for i in range(3)], None),  # lists, all of one length
+        ([{"x": np.full((2, 2), i)} for i in range(3)], None),
+        ([{"x": bool(i % 2)} for i in range(3)], None),
+        ([{"x": None if i == 1 else i} for i in range(3)], None),
+        ([{"x": np.arange(2 if i < 2 else 3)} for i in range(4)], None),
+        ([{"x": "a" * i, "y": i} for i in range(3)], TypeError),
+        ([{"x": b"ab"} for _ in range(3)], TypeError),
+        ([{"x": np.datetime64("2026-01-01")} for _ in range(3)], TypeError),
+        ([{"x": list(range(i + 1))} for i in range(3)], ValueError),  # RuntimeError of Ray
+        ([{"x": np.zeros((i + 1, 2))} for i in range(3)], ValueError),  # RuntimeError of Ray
+        ([{"x": {"a": i}} for i in range(3)], TypeError),  # RuntimeError of Ray
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_column_becomes_what_it_becomes_without_a_collate_fn(rows, error):
+    dataset = ray.data.from_items(rows)
+    ours, theirs = (outcome(dataset, **options) for options in ({"collate_fn": ToTensors()}, {}))
+    if error is None:
+        assert ours == theirs
+    else:
+        assert isinstance(theirs, (TypeError, RuntimeError))
+        assert isinstance(ours, error)
 
 
 def test_a_column_of_different_lengths_is_padded():
