@@ -94,6 +94,35 @@ def test_no_torch_at_build_time_is_one_sentence(fake_python):
     assert "Traceback" not in result.stderr
 
 
+def test_another_build_environment_compiles_nothing_again(tmp_path):
+    """Each isolated build has NumPy's headers in a folder of its own."""
+    (tmp_path / "csrc").symlink_to(ROOT / "csrc")
+    log = tmp_path / "compiled"
+    compiler = tmp_path / "c++"
+    compiler.write_text(
+        f'#!/bin/sh\ncase "$*" in *-fsyntax-only*) exit 0;; esac\necho "$*" >> {log}\n'
+        'while [ "$1" != -o ]; do shift; done\necho made > "$2"\n'
+    )
+    compiler.chmod(0o755)
+    for environment in ("one", "another"):
+        numpy = tmp_path / environment / "numpy"
+        (numpy / "include").mkdir(parents=True)
+        (numpy / "__init__.py").write_text(
+            "import os, types\n__version__ = '2.0.0'\n"
+            "lib = types.SimpleNamespace(NumpyVersion=str)\n"
+            "def get_include(): return os.path.join(os.path.dirname(__file__), 'include')\n"
+        )
+        path = os.pathsep.join([str(BACKEND), str(numpy.parent)])
+        result = run(BUILD, tmp_path, CXX=str(compiler), PYTHONPATH=path)
+        assert result.returncode == 0, result.stdout + result.stderr
+    commands = log.read_text().splitlines()
+    assert len(commands) == len(set(commands)), "the same was made twice"
+    assert sum(" -c " in command for command in commands) > 5
+    assert not [command for command in commands if "/one/" in command or "/another/" in command]
+    (link,) = tmp_path.glob("build/ninja-*/numpy")
+    assert link.resolve() == numpy / "include"
+
+
 def library(folder: Path, version: str) -> Path:
     path = folder / f"_C{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     path.write_bytes(b"\x7fELF..TENSORLIFT_BUILT_FOR_TORCH=" + version.encode() + b"\0rest")

@@ -81,12 +81,23 @@ def _numpy() -> tuple[str, str]:
     return numpy.__version__, numpy.get_include()
 
 
-def _compile_flags(torch: Torch) -> list[str]:
+def _stable_link(target: str, link: Path) -> Path:
+    """A link to a folder that lies elsewhere in every build environment.
+
+    So that a compile command stays the same, and what it made is not made again.
+    """
+    link.unlink(missing_ok=True)
+    link.symlink_to(target, target_is_directory=True)
+    return link
+
+
+def _compile_flags(torch: Torch, folder: Path) -> list[str]:
+    """`folder`: where the build's own files are."""
     numpy_version, numpy_include = _numpy()
     include_folders = [
         torch.root / "include",
         torch.root / "include" / "torch" / "csrc" / "api" / "include",
-        numpy_include,
+        _stable_link(numpy_include, folder / "numpy"),
         sysconfig.get_path("include"),
         sysconfig.get_path("platinclude"),
     ]
@@ -203,7 +214,7 @@ class NinjaBuildExt(build_ext):
         units = _units(csrc, sources, folder)
         lines = [
             f"cxx = {_ninja_value(compiler)}",
-            f"cxxflags = {_ninja_value([f'-I{csrc}', *_compile_flags(torch)])}",
+            f"cxxflags = {_ninja_value([f'-I{csrc}', *_compile_flags(torch, folder)])}",
             f"ldflags = {_ninja_value(_link_flags(torch))}",
             _RULES,
             *(f"build {_ninja_path(unit.stem)}.o: compile {_ninja_path(unit)}" for unit in units),
