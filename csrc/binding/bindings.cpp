@@ -193,17 +193,18 @@ void define_segments(py::module_& module) {
   module.def("has_segments", &has_segments, "Are there segments of shared memory on this system?");
   module.def("can_look_up_descriptors", &can_look_up_descriptors,
              "May other processes look up our file descriptors by number?");
-  py::class_<HeldSegment>(module, "HeldSegment", "A segment that cannot be used again meanwhile.");
+  py::class_<SegmentHold, SegmentHoldPtr>(module, "SegmentHold",
+                                          "A segment that cannot be used again meanwhile.");
   module.def("place_in_segment", &place_in_segment, py::arg("tensor"),
-             "(segment, begin, nbytes, dtype, offset, shape, strides) of a tensor over a segment, "
-             "or None.");
-  module.def("segment_of", &segment_of, py::arg("tensor"), "The segment of such a tensor.");
+             "(segment, begin, dtype, shape, ...) of a tensor over a segment, or None.");
   module.def("offer_segment", &offer_segment, py::arg("segment"), py::arg("is_looked_up"),
              "What to send so that another process can map the segment; a descriptor, or None.");
   module.def("accept_offer", &accept_offer, py::arg("offer"), py::arg("descriptor"),
              "The segment that was offered.");
-  module.def("tensor_in_segment", &tensor_in_segment, py::arg("segment"), py::arg("place"),
+  module.def("tensor_in_segment", &tensor_in_segment, py::arg("place"),
              "The tensor where place_in_segment() said.");
+  module.def("close_segment_pool", &close_segment_pool,
+             "For a process that ends: gives back what nobody else holds, now and later.");
   module.def("idle_segment_bytes", &idle_segment_bytes,
              "Bytes of shared memory that are kept for the next batches that are sent.");
   module.def("idle_received_bytes", &idle_received_bytes,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,33 +74,79 @@ Numbers numbers_of(py::handle object) {
 }
 
 SegmentOffer parse_offer(py::handle object) {
-  const py::tuple fields = tuple_of(object, 7);
-  return {.owner = fields[0].cast<pid_t>(),
-          .descriptor = fields[1].cast<int>(),
+  const py::tuple fields = tuple_of(object, 8);
+  return {.place = {fields[0].cast<pid_t>(), fields[1].cast<int>()},
           .identity = {fields[2].cast<std::uint64_t>(), fields[3].cast<std::uint64_t>()},
-          .slot = fields[4].cast<std::uint32_t>(),
-          .number = fields[5].cast<std::uint64_t>(),
-          .nbytes = fields[6].cast<std::size_t>()};
+          .index = fields[4].cast<std::uint32_t>(),
+          .slot = fields[5].cast<std::uint32_t>(),
+          .number = fields[6].cast<std::uint64_t>(),
+          .nbytes = fields[7].cast<std::size_t>()};
+}
+
+// Of all elements; 0: too many.
+std::size_t nbytes_of(c10::IntArrayRef shape, c10::ScalarType dtype) {
+  auto nbytes = static_cast<std::int64_t>(c10::elementSize(dtype));
+  for (const std::int64_t size : shape) {
+    if (size < 0 || __builtin_mul_overflow(nbytes, size, &nbytes)) return 0;
+  }
+  return static_cast<std::size_t>(nbytes);
+}
+
+// The strides of a tensor whose elements lie in their order, as torch makes it; none: too large.
+std::optional<Numbers> contiguous_strides(c10::IntArrayRef shape) {
+  Numbers strides(shape.size());
+  std::int64_t stride = 1;
+  for (std::size_t d = shape.size(); d-- > 0;) {
+    strides[d] = stride;
+    const std::int64_t size = std::max<std::int64_t>(shape[d], 1);
+    if (__builtin_mul_overflow(stride, size, &stride)) return std::nullopt;
+  }
+  return strides;
 }
 
 // Of a tensor.
 struct Place {
-  std::size_t begin, nbytes;  // its storage
+  SegmentHoldPtr segment;
+  std::size_t begin;  // of its storage
   c10::ScalarType dtype;
+  Numbers shape;
+  std::size_t nbytes;   // of its storage
   std::int64_t offset;  // elements, like the strides
-  Numbers shape, strides;
+  Numbers strides;
 };
 
 Place parse_place(py::handle object) {
-  const py::tuple fields = tuple_of(object, 6);
+  if (!py::isinstance<py::tuple>(object)) throw_malformed();
+  const auto fields = py::reinterpret_borrow<py::tuple>(object);
+  if (fields.size() != 4 && fields.size() != 7) throw_malformed();
   const auto dtype = unpack_dtype(fields[2]);
   if (!dtype || c10::isQIntType(*dtype)) throw_malformed();
-  return {.begin = fields[0].cast<std::size_t>(),
-          .nbytes = fields[1].cast<std::size_t>(),
-          .dtype = *dtype,
-          .offset = fields[3].cast<std::int64_t>(),
-          .shape = numbers_of(fields[4]),
-          .strides = numbers_of(fields[5])};
+  Place place{.segment = fields[0].cast<SegmentHoldPtr>(),
+              .begin = fields[1].cast<std::size_t>(),
+              .dtype = *dtype,
+              .shape = numbers_of(fields[3]),
+              .nbytes = 0,
+              .offset = 0,
+              .strides = {}};
+  if (!place.segment) throw_malformed();  // None
+  if (fields.size() == 7) {
+    place.nbytes = fields[4].cast<std::size_t>();
+    place.offset = fields[5].cast<std::int64_t>();
+    place.strides = numbers_of(fields[6]);
+    return place;
+  }
+  auto strides = contiguous_strides(place.shape);
+  if (!strides) throw_malformed();
+  place.strides = *std::move(strides);
+  place.nbytes = nbytes_of(place.shape, place.dtype);
+  return place;
+}
+
+// Is the storage all that there is of the tensor?
+bool fills_its_storage(const at::Tensor& tensor) {
+  if (tensor.storage_offset() != 0 || tensor.nbytes() != tensor.storage().nbytes()) return false;
+  const auto strides = contiguous_strides(tensor.sizes());
+  return strides && tensor.strides() == c10::IntArrayRef(*strides);
 }
 
 // Do all elements lie in the storage?
@@ -125,10 +172,10 @@ bool is_within_storage(const Place& place) {
   return !overflows && static_cast<std::size_t>(end) <= place.nbytes;
 }
 
-FileDescriptor look_up_or_throw(pid_t owner, int descriptor) {
-  FileDescriptor file = look_up(owner, descriptor);
+FileDescriptor look_up_or_throw(const FilePlace& place) {
+  FileDescriptor file = look_up(place.process, place.descriptor);
   if (file.is_open()) return file;
-  throw RuntimeError("shared memory: expected a batch of process " + std::to_string(owner) +
+  throw RuntimeError("shared memory: expected a batch of process " + std::to_string(place.process) +
                      ", got " + std::strerror(errno) +
                      ": it has ended, belongs to another user, or no more files can be opened.");
 }
@@ -144,58 +191,51 @@ FileDescriptor duplicate_or_throw(int descriptor) {
 
 py::object place_in_segment(const at::Tensor& tensor) {
   if (!is_plain(tensor)) return py::none();
-  const auto place = place_of(tensor.storage());
-  if (!place) return py::none();
-  return py::make_tuple(reinterpret_cast<std::uintptr_t>(place->hold.get()), place->begin,
-                        tensor.storage().nbytes(), dtype_object(tensor.scalar_type()),
-                        tensor.storage_offset(), as_tuple(tensor.sizes()),
-                        as_tuple(tensor.strides()));
-}
-
-HeldSegment segment_of(const at::Tensor& tensor) {
   auto place = place_of(tensor.storage());
-  if (!place) throw InternalError("expected a tensor over a segment");
-  return {std::move(place->hold)};
+  if (!place) return py::none();
+  py::object segment = py::cast(std::move(place->hold));
+  py::object dtype = dtype_object(tensor.scalar_type());
+  py::tuple shape = as_tuple(tensor.sizes());
+  if (fills_its_storage(tensor)) return py::make_tuple(segment, place->begin, dtype, shape);
+  return py::make_tuple(segment, place->begin, dtype, shape, tensor.storage().nbytes(),
+                        tensor.storage_offset(), as_tuple(tensor.strides()));
 }
 
-py::tuple offer_segment(const HeldSegment& segment, bool is_looked_up) {
+py::tuple offer_segment(const SegmentHold& segment, bool is_looked_up) {
   SentSegment sent = [&] {
     const GilRelease release;
-    return send_segment(*segment.hold, is_looked_up);
+    return send_segment(segment, is_looked_up);
   }();
   const SegmentOffer& offer = sent.offer;
   py::object file = py::none();
   if (sent.file.is_open()) file = py::int_(sent.file.number());
-  py::tuple result =
-      py::make_tuple(py::make_tuple(offer.owner, offer.descriptor, offer.identity[0],
-                                    offer.identity[1], offer.slot, offer.number, offer.nbytes),
-                     file);
+  py::tuple result = py::make_tuple(
+      py::make_tuple(offer.place.process, offer.place.descriptor, offer.identity[0],
+                     offer.identity[1], offer.index, offer.slot, offer.number, offer.nbytes),
+      file);
   static_cast<void>(sent.file.release());
   return result;
 }
 
-HeldSegment accept_offer(py::handle message, py::handle descriptor) {
+SegmentHoldPtr accept_offer(py::handle message, py::handle descriptor) {
   const SegmentOffer offer = parsed([&] { return parse_offer(message); });
   const int number = descriptor.is_none() ? -1 : parsed([&] { return descriptor.cast<int>(); });
   const bool is_looked_up = descriptor.is_none();
   const GilRelease release;
-  return {accept_segment(offer, [&] {
-    return is_looked_up ? look_up_or_throw(offer.owner, offer.descriptor)
-                        : duplicate_or_throw(number);
-  })};
+  return accept_segment(offer, [&] {
+    return is_looked_up ? look_up_or_throw(offer.place) : duplicate_or_throw(number);
+  });
 }
 
-at::Tensor tensor_in_segment(py::handle segment, py::handle message) {
-  if (!py::isinstance<HeldSegment>(segment)) throw_malformed();
-  const SegmentHoldPtr& hold = segment.cast<const HeldSegment&>().hold;
+at::Tensor tensor_in_segment(py::handle message) {
   const Place place = parsed([&] { return parse_place(message); });
   std::size_t end = 0;
   const bool is_in_segment = place.begin % kAlignment == 0 &&
                              !__builtin_add_overflow(place.begin, place.nbytes, &end) &&
-                             end <= hold->nbytes();
+                             end <= place.segment->nbytes();
   if (!is_in_segment || !is_within_storage(place)) throw_malformed();
   ImplArena arena(1);
-  const c10::Storage storage = storage_in(hold, arena, place.begin, place.nbytes);
+  const c10::Storage storage = storage_in(place.segment, arena, place.begin, place.nbytes);
   at::Tensor tensor = build_over_storage(arena, storage, place.dtype, {0});
   tensor.unsafeGetTensorImpl()->set_storage_offset(place.offset);
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(place.shape, place.strides);

@@ -1,13 +1,15 @@
 #include "shm/received_segments.h"
 
+#include <cstdint>
 #include <iterator>
 #include <list>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "errors.h"
 #include "parallel/per_process.h"
@@ -15,124 +17,183 @@
 namespace tensorlift {
 namespace {
 
-// What is kept mapped of processes that live. It is memory of theirs; should they end now, it is
-// ours until we look again, at the next batch or when one dies.
-constexpr std::size_t kMaxMappedIdleBytes = 256 << 20;
+// What is kept mapped of processes that live. It is memory of theirs; should they be killed, it is
+// ours until we look again: when a batch of theirs dies, or a file is mapped.
+constexpr std::size_t kMaxIdleBytes = 256 << 20;
+constexpr std::size_t kMaxIdleFiles = 1 << 10;
 
-using SegmentPtr = std::shared_ptr<Segment>;
+// How many batches' segments go before we look which owners live: a system call for each file.
+constexpr std::uint64_t kTurnsOfTrust = 256;
+
+using FilePtr = std::shared_ptr<SegmentFile>;
 using WeakHold = c10::weak_intrusive_ptr<SegmentHold>;
-using IdleSegments = std::list<SegmentPtr>;  // the one let go of last at the end
 
 struct HashOfRandom {
-  std::size_t operator()(const SegmentIdentity& identity) const { return identity[0]; }
+  std::size_t operator()(const FileIdentity& identity) const { return identity[0]; }
 };
-template <typename Value>
-using ByIdentity = std::unordered_map<SegmentIdentity, Value, HashOfRandom>;
 
-// A segment is held here, idle, or neither for a moment: while a thread begins or ends a hold.
 class ReceivedSegments {
  public:
-  // Nothing where it is not held.
-  SegmentHoldPtr find(const SegmentIdentity& identity) {
+  // A file, in use until end_use(); nullptr: it is not mapped.
+  FilePtr use(const FileIdentity& identity) {
     const std::lock_guard lock(mutex_);
-    const auto known = held_.find(identity);
-    return known == held_.end() ? SegmentHoldPtr() : known->second.lock();
+    const auto known = files_.find(identity);
+    return known == files_.end() ? nullptr : begin_use(known->second);
   }
 
-  // nullptr: it is not idle.
-  SegmentPtr take_idle(const SegmentIdentity& identity) {
+  // The same for one that was mapped just now, unless another thread was faster.
+  FilePtr use_new(const FilePtr& file) {
+    Surplus surplus;
     const std::lock_guard lock(mutex_);
-    const auto known = idle_places_.find(identity);
-    if (known == idle_places_.end()) return nullptr;
-    SegmentPtr segment = *known->second;
-    remove_idle(segment, known->second);
-    return segment;
+    forget_idle(surplus, is_useless);
+    return begin_use(files_.try_emplace(file->identity(), file).first->second);
+  }
+
+  void end_use(const SegmentFile& file) noexcept {
+    Surplus surplus;
+    const std::lock_guard lock(mutex_);
+    const auto known = files_.find(file.identity());
+    // A forked child maps anew what it receives, whatever it has inherited.
+    if (known == files_.end() || known->second.node->get() != &file) return;
+    Received& received = known->second;
+    if (--received.uses > 0) return;
+    idle_.splice(idle_.end(), received.place);
+    idle_bytes_ += received.mapped_bytes;
+    if (file.is_forgotten() || ++uses_ended_ % kTurnsOfTrust == 0) forget_idle(surplus, is_useless);
+    const auto is_surplus = [this](const SegmentFile&) {  // those that were used longest ago first
+      return idle_bytes_ > kMaxIdleBytes || idle_.size() > kMaxIdleFiles;
+    };
+    if (is_surplus(file)) forget_idle(surplus, is_surplus);
+  }
+
+  // This process's hold on a segment of a file in use; nothing where it has none.
+  SegmentHoldPtr hold_of(const Segment& segment) {
+    const std::lock_guard lock(mutex_);
+    const auto& hold = known(segment).hold;
+    return hold ? hold->lock() : SegmentHoldPtr();
   }
 
   // The hold on its segment from now on: this one, or another thread's that was faster.
   SegmentHoldPtr add(const SegmentHoldPtr& hold) {
     const std::lock_guard lock(mutex_);
-    const auto [known, is_first] = held_.try_emplace(hold->segment().identity(), hold);
-    if (is_first) return hold;
-    if (SegmentHoldPtr faster = known->second.lock()) return faster;
-    known->second = WeakHold(hold);
+    auto& known_hold = known(hold->segment()).hold;
+    if (known_hold) {
+      if (SegmentHoldPtr faster = known_hold->lock()) return faster;
+    }
+    known_hold = WeakHold(hold);
     return hold;
   }
 
-  // Takes back what is not held here any more.
-  void give(SegmentPtr segment) noexcept {
-    IdleSegments surplus;  // unmapped after the lock
-    const std::lock_guard lock(mutex_);
-    const auto known = held_.find(segment->identity());
-    if (known != held_.end()) {
-      if (!known->second.expired()) return;  // mapped twice
-      held_.erase(known);
+  // Maps the pages of a segment in use, unless they are.
+  void map_pages(const Segment& segment, std::size_t nbytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      Known& pages = known(segment);
+      const std::uint32_t removals = segment.removals();
+      if (pages.mapped_bytes >= nbytes && pages.removals == removals) return;
+      files_.at(segment.file().identity()).mapped_bytes += nbytes - pages.mapped_bytes;
+      pages.mapped_bytes = nbytes;
+      pages.removals = removals;
     }
-    try {
-      add_idle(std::move(segment));
-    } catch (const std::bad_alloc&) {
-      return;  // no room to remember it: unmapped
-    }
-    forget(surplus, [this](const Segment& idle) {  // those that were used longest ago first
-      return nbytes_ > kMaxMappedIdleBytes || idle.is_retired() || !idle.owner_lives();
-    });
+    segment.file().map_populated(segment.index(), nbytes);
   }
 
   void clear() {
-    IdleSegments surplus;
+    Surplus surplus;
     const std::lock_guard lock(mutex_);
-    forget(surplus, [](const Segment&) { return true; });
+    forget_idle(surplus, [](const SegmentFile&) { return true; });
   }
 
   std::size_t idle_bytes() {
     const std::lock_guard lock(mutex_);
-    return nbytes_;
+    return idle_bytes_;
   }
 
  private:
-  void add_idle(SegmentPtr segment) {
-    const auto [place, is_new] = idle_places_.try_emplace(segment->identity());
-    if (!is_new) return;  // mapped twice
-    nbytes_ += segment->capacity();
-    try {
-      idle_.push_back(std::move(segment));
-    } catch (const std::bad_alloc&) {
-      nbytes_ -= segment->capacity();
-      idle_places_.erase(place);
-      throw;
+  using Files = std::list<FilePtr>;
+  // Unmapped when it dies: after the lock.
+  using Surplus = Files;
+
+  struct Known {  // of a segment
+    std::optional<WeakHold> hold;
+    std::size_t mapped_bytes = 0;  // whose pages were mapped
+    std::uint32_t removals = 0;    // that had been then
+  };
+  struct Received {
+    explicit Received(const FilePtr& file)
+        : segments(file->count()), place({file}), node(place.begin()) {}
+
+    std::vector<Known> segments;
+    std::size_t mapped_bytes = 0;  // of all of them
+    int uses = 0;
+    Files place;  // of one node, which is in idle_ as long as there is no use
+    const Files::iterator node;
+  };
+
+  FilePtr begin_use(Received& received) {
+    if (received.place.empty()) {
+      idle_bytes_ -= received.mapped_bytes;
+      received.place.splice(received.place.end(), idle_, received.node);
     }
-    place->second = std::prev(idle_.end());
+    ++received.uses;
+    return *received.node;
   }
 
-  void remove_idle(const SegmentPtr& segment, IdleSegments::iterator place) {
-    nbytes_ -= segment->capacity();
-    idle_places_.erase(segment->identity());
-    idle_.erase(place);
+  static bool is_useless(const SegmentFile& file) {
+    return file.is_forgotten() || !file.owner_lives();
+  }
+
+  // Of a file in use.
+  Known& known(const Segment& segment) {
+    return files_.at(segment.file().identity()).segments[segment.index()];
   }
 
   template <typename Predicate>
-  void forget(IdleSegments& forgotten, Predicate is_to_go) {
-    for (auto it = idle_.begin(); it != idle_.end();) {
-      const auto next = std::next(it);
-      if (is_to_go(**it)) {
-        nbytes_ -= (*it)->capacity();
-        idle_places_.erase((*it)->identity());
-        forgotten.splice(forgotten.end(), idle_, it);
+  void forget_idle(Surplus& surplus, Predicate is_to_go) {
+    for (auto node = idle_.begin(); node != idle_.end();) {
+      const auto next = std::next(node);
+      if (is_to_go(**node)) {
+        const auto known = files_.find((*node)->identity());
+        idle_bytes_ -= known->second.mapped_bytes;
+        files_.erase(known);
+        surplus.splice(surplus.end(), idle_, node);
       }
-      it = next;
+      node = next;
     }
   }
 
   std::mutex mutex_;
-  ByIdentity<WeakHold> held_;
-  IdleSegments idle_;
-  ByIdentity<IdleSegments::iterator> idle_places_;
-  std::size_t nbytes_ = 0;  // of those that are idle
+  std::unordered_map<FileIdentity, Received, HashOfRandom> files_;
+  Files idle_;  // the one used last at the end
+  std::size_t idle_bytes_ = 0;
+  std::uint64_t uses_ended_ = 0;
 };
 
 PerProcess<ReceivedSegments> received_segments;
 
-void give(SegmentPtr segment) noexcept { received_segments.get().give(std::move(segment)); }
+// A use of a file that ends with it, unless it is handed over.
+class FileUse {
+ public:
+  explicit FileUse(FilePtr file) : file_(std::move(file)) {}
+  ~FileUse() {
+    if (file_ != nullptr) received_segments.get().end_use(*file_);
+  }
+  FileUse(const FileUse&) = delete;
+  FileUse& operator=(const FileUse&) = delete;
+
+  [[nodiscard]] const FilePtr& file() const { return file_; }
+  void hand_over() { file_ = nullptr; }
+
+ private:
+  FilePtr file_;
+};
+
+FilePtr use_or_map(const SegmentOffer& offer, c10::function_ref<FileDescriptor()> open) {
+  ReceivedSegments& received = received_segments.get();
+  FilePtr file = received.use(offer.identity);
+  if (file != nullptr) return file;
+  return received.use_new(SegmentFile::open(open(), offer.place, offer.identity));
+}
 
 // Turns the offer into a hold of this process.
 void accept(Segment& segment, const SegmentOffer& offer) {
@@ -147,30 +208,29 @@ void accept(Segment& segment, const SegmentOffer& offer) {
       "worker sends can be unpickled once.");
 }
 
-SegmentPtr find_or_map(const SegmentOffer& offer, c10::function_ref<FileDescriptor()> open) {
-  SegmentPtr segment = received_segments.get().take_idle(offer.identity);
-  if (segment == nullptr) segment = std::make_shared<Segment>(Segment::open(open(), offer));
-  return segment;
-}
-
 }  // namespace
 
 SegmentHoldPtr accept_segment(const SegmentOffer& offer, c10::function_ref<FileDescriptor()> open) {
-  if (SegmentHoldPtr hold = received_segments.get().find(offer.identity)) {
-    accept(hold->segment(), offer);
-    hold->segment().let_go();  // one hold a process
+  ReceivedSegments& received = received_segments.get();
+  FileUse use(use_or_map(offer, open));
+  if (offer.index >= use.file()->count()) {
+    throw RuntimeError("shared memory: expected segment 0 to " +
+                       std::to_string(use.file()->count() - 1) + ", got " +
+                       std::to_string(offer.index) + ".");
+  }
+  auto segment = std::make_shared<Segment>(use.file(), offer.index);
+  accept(*segment, offer);
+  if (SegmentHoldPtr hold = received.hold_of(*segment)) {
+    segment->let_go();  // one hold a process
     return hold;
   }
-  SegmentPtr segment = find_or_map(offer, open);
-  try {
-    accept(*segment, offer);
-  } catch (const RuntimeError&) {
-    give(std::move(segment));
-    throw;
-  }
-  segment->map_populated(offer.nbytes);
-  const SegmentHoldPtr hold = hold_on(std::move(segment), offer.nbytes, &give);
-  return received_segments.get().add(hold);
+  received.map_pages(*segment, offer.nbytes);
+  const SegmentHoldPtr hold =
+      hold_on(std::move(segment), offer.nbytes, [](std::shared_ptr<Segment> let_go_of) noexcept {
+        received_segments.get().end_use(let_go_of->file());
+      });
+  use.hand_over();
+  return received.add(hold);
 }
 
 void empty_received_segments() { received_segments.get().clear(); }

@@ -39,14 +39,14 @@ SegmentHold::SegmentHold(std::shared_ptr<Segment> segment, std::size_t nbytes, A
       nbytes_(nbytes),
       after_(after),
       forks_before_(forks_over.load()) {
-  segment_->set_inherited(true);
+  segment_->file().begin_use();
 }
 
 void SegmentHold::end() noexcept {
   if (segment_ == nullptr) return;  // before
   if (forks_before_ != forks_begun.load()) segment_->retire();
-  segment_->set_inherited(false);
   segment_->let_go();
+  segment_->file().end_use();
   after_(std::move(segment_));
 }
 

@@ -16,6 +16,10 @@ namespace tensorlift {
 // Gives back what nobody holds.
 void empty_segment_pool();
 
+// For a process that ends: gives back what nobody holds, and all that is let go of from now on;
+// what was offered cannot be received any more.
+void close_segment_pool();
+
 // Bytes of the segments that nobody holds.
 [[nodiscard]] std::size_t idle_segment_bytes();
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd, ForkingPickler
+from multiprocessing.util import Finalize
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -35,7 +36,14 @@ def memory_for_batches() -> Memory:
     if not _C.has_segments() or _strategy() != "file_descriptor":
         return "torch"
     _reducers_before()
+    _give_back_at_the_end()
     return "segment"
+
+
+@cache
+def _give_back_at_the_end() -> None:
+    """Consumers have the memory mapped, and would keep it until they receive the next batch."""
+    Finalize(None, _C.close_segment_pool, exitpriority=0)
 
 
 def _strategy() -> object:
@@ -61,35 +69,19 @@ def _reducers_before() -> _Reducers:
     )
     ForkingPickler.register(torch.Tensor, _reduce_tensor)
     ForkingPickler.register(torch.UntypedStorage, _reduce_storage)
+    ForkingPickler.register(_C.SegmentHold, _reduce_segment)
     return before
-
-
-class _Sent:
-    """A segment in a message: one for all tensors over it."""
-
-    __slots__ = ("__weakref__", "segment")
-
-    def __init__(self, segment: _C.HeldSegment) -> None:
-        self.segment = segment
-
-    def __reduce__(self) -> Any:
-        offer, descriptor = _C.offer_segment(self.segment, _is_looked_up())
-        return _received, (offer, None if descriptor is None else _handed_over(descriptor))
-
-
-# By the segment's number, while a message that has it is pickled.
-_in_messages: weakref.WeakValueDictionary[int, _Sent] = weakref.WeakValueDictionary()
 
 
 def _reduce_tensor(tensor: torch.Tensor) -> Any:
     place = _C.place_in_segment(tensor)
-    if place is None:
-        return _reducers_before().tensor(tensor)
-    segment, *rest = place
-    sent = _in_messages.get(segment)
-    if sent is None:
-        sent = _in_messages[segment] = _Sent(_C.segment_of(tensor))
-    return _tensor, (sent, *rest)
+    return _reducers_before().tensor(tensor) if place is None else (_tensor, place)
+
+
+def _reduce_segment(segment: _C.SegmentHold) -> Any:
+    """Once a message: it is one object for all tensors over it."""
+    offer, descriptor = _C.offer_segment(segment, _is_looked_up())
+    return _received, (offer, None if descriptor is None else _handed_over(descriptor))
 
 
 def _reduce_storage(storage: torch.UntypedStorage) -> Any:
@@ -114,12 +106,8 @@ def _handed_over(descriptor: int) -> Any:
     return sent
 
 
-def _is_looked_up() -> bool:
-    return _is_looked_up_from(os.getpid())
-
-
 @cache
-def _is_looked_up_from(_process: int) -> bool:
+def _is_looked_up() -> bool:
     return _C.can_look_up_descriptors() and _rights("self") == _rights(os.getppid())
 
 
@@ -129,7 +117,7 @@ def _rights(process: int | str) -> list[bytes]:
         return [line for line in status if line.startswith((b"Uid", b"Gid", b"CapPrm", b"CapEff"))]
 
 
-def _received(offer: Any, descriptor: Any) -> _C.HeldSegment:
+def _received(offer: Any, descriptor: Any) -> _C.SegmentHold:
     _reducers_before()  # what is received may be sent on
     if descriptor is None:
         return _C.accept_offer(offer, None)
@@ -140,9 +128,17 @@ def _received(offer: Any, descriptor: Any) -> _C.HeldSegment:
         os.close(number)
 
 
-def _tensor(segment: Any, *place: Any) -> torch.Tensor:
-    return _C.tensor_in_segment(segment, place)
+def _tensor(*place: Any) -> torch.Tensor:
+    return _C.tensor_in_segment(place)
 
 
 def _storage(content: torch.Tensor) -> torch.UntypedStorage:
     return content.untyped_storage()
+
+
+def _forget_parent() -> None:
+    _give_back_at_the_end.cache_clear()
+    _is_looked_up.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

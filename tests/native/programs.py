@@ -42,8 +42,10 @@ _SEGMENTS = (
         "shm/file_descriptor",
         "shm/received_segments",
         "shm/segment",
+        "shm/segment_file",
         "shm/segment_hold",
         "shm/segment_pool",
+        "shm/send_segment",
     ),
 )
 _FAKE_ACCELERATOR = (

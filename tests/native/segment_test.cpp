@@ -16,6 +16,7 @@
 #include "../../csrc/shm/received_segments.h"
 #include "../../csrc/shm/segment_hold.h"
 #include "../../csrc/shm/segment_pool.h"
+#include "../../csrc/shm/send_segment.h"
 #include "check.h"
 #include "engine_tests.h"
 #include "threads.h"
@@ -51,9 +52,16 @@ class Full {
     return hold->segment().offer(hold->nbytes());
   }
 
+  // The same, sent by one that has received it.
+  [[nodiscard]] Full send_on() const {
+    SentSegment sent = send_segment(*place_of(storage_)->hold, /*is_looked_up=*/true);
+    const auto open = [&sent] { return duplicate(sent.file.number()); };
+    return {accept_segment(sent.offer, open), count_, number_};
+  }
+
   // The same, received.
   [[nodiscard]] Full accept(const SegmentOffer& offer) const {
-    const auto open = [&offer] { return duplicate(offer.descriptor); };
+    const auto open = [&offer] { return duplicate(offer.place.descriptor); };
     return {accept_segment(offer, open), count_, number_};
   }
 
@@ -102,10 +110,15 @@ class Shelf {
 void send_and_keep(int thread, Shelf& shelf) {
   for (int round = 0; round < kRounds; ++round) {
     const auto number = static_cast<std::uint32_t>(thread * kRounds + round);
-    std::optional<Full> made = make(10 + 97 * (number % 31), number);
+    const std::size_t large = number % 13 == 0 ? 70'000 : 0;  // in a file alone
+    std::optional<Full> made = make(10 + 97 * (number % 31) + large, number);
     if (!made) continue;
     for (int copy = 0; copy < round % 3; ++copy) {
-      if (const auto offer = made->offer()) shelf.put(made->accept(*offer));
+      const auto offer = made->offer();
+      if (!offer) continue;
+      Full received = made->accept(*offer);
+      if (round % 5 == 0) shelf.put(received.send_on());
+      shelf.put(std::move(received));
     }
     if (round % 4 == 0) shelf.put(*std::move(made));
     if (round % 50 == 49) empty_segment_pool();
@@ -153,12 +166,14 @@ void test_open_offers() {
   sent.reset();
   empty_segment_pool();
   for (const SegmentOffer& offer : offers) {
-    const auto open = [&offer] { return duplicate(offer.descriptor); };
+    const auto open = [&offer] { return duplicate(offer.place.descriptor); };
     const std::optional<Full> other = make(10, 2);
     const Full full(accept_segment(offer, open), 10, 1);
     check(other->is_right(), "another segment is used");
   }
-  check(make(10, 3)->offer()->identity == offers[0].identity, "then it is used again");
+  const std::optional<SegmentOffer> next = make(10, 3)->offer();
+  check(next->identity == offers[0].identity && next->index == offers[0].index,
+        "then it is used again");
   empty_segment_pool();
   empty_received_segments();
 }
