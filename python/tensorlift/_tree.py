@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
 Path = tuple[Any, ...]
 
@@ -97,6 +98,8 @@ def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep: bool = False)
         return tree if is_kept else with_items(tree, items)
     if isinstance(tree, Sequence) and not isinstance(tree, (str, bytes)):
         elements = [map_leaves(function, child, keep=keep) for child in tree]
+        if isinstance(tree, PackedSequence):
+            elements[1] = tree.batch_sizes  # which torch wants on the CPU, always
         if keep and all(new is old for new, old in zip(elements, tree, strict=True)):
             return tree
         if is_namedtuple(tree):

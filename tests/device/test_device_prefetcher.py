@@ -384,6 +384,15 @@ def test_tuples_stay_tuples():
     assert sent[2] is batch[2]
 
 
+def test_a_packed_sequence_keeps_its_sizes_on_the_host():
+    sequences = torch.nn.utils.rnn.pack_sequence([torch.arange(2.0), torch.arange(3.0)], False)
+    (batch,) = tensorlift.DevicePrefetcher([{"x": sequences, "y": np.ones(1)}], NAME)
+    assert batch["x"].data.device == batch["x"].sorted_indices.device == DEVICE
+    assert batch["x"].batch_sizes.device.type == "cpu"
+    assert batch["x"].data.cpu().tolist() == sequences.data.tolist()
+    assert batch["y"].cpu().tolist() == [1]
+
+
 class Stateful:
     """Counts what it has given, as torchdata's StatefulDataLoader does."""
 
