@@ -57,6 +57,40 @@ c10::Half to_half(float value) {
                    c10::Half::from_bits());
 }
 
+#if defined(__clang__) && defined(__x86_64__)
+constexpr bool kConvertsToUnsignedAsTorch = false;
+#else
+constexpr bool kConvertsToUnsignedAsTorch = true;
+#endif
+
+// GCC sees their NaN as a constant, which makes it 0 where an instruction gives something else.
+template <typename T>
+constexpr bool kHasOneNaN =
+    std::is_same_v<T, c10::Float8_e4m3fnuz> || std::is_same_v<T, c10::Float8_e5m2fnuz> ||
+    std::is_same_v<T, c10::Float8_e8m0fnu>;
+
+// C++ leaves open what a float outside an integer's range becomes. torch's loops, which GCC
+// compiles, convert to a wider integer and keep its lower bits; clang has vector instructions that
+// saturate, and sequences of its own for the unsigned.
+template <typename To, typename From>
+To float_to_integer(From value) {
+  if constexpr (sizeof(To) < sizeof(std::int32_t) && !std::is_same_v<To, std::uint8_t>) {
+    return static_cast<To>(c10::convert<std::int32_t, From>(value));
+  } else if constexpr (kConvertsToUnsignedAsTorch || std::is_signed_v<To>) {
+    return c10::convert<To, From>(value);
+  } else if constexpr (std::is_same_v<To, std::uint64_t>) {
+    constexpr To kTopBit = To{1} << 63;
+    constexpr auto kLimit = static_cast<double>(kTopBit);
+    const auto number = c10::convert<double, From>(value);
+    if (kHasOneNaN<From> && number != number) return 0;
+    if (number >= kLimit)
+      return static_cast<To>(c10::convert<std::int64_t>(number - kLimit)) ^ kTopBit;
+    return static_cast<To>(c10::convert<std::int64_t>(number));
+  } else {
+    return static_cast<To>(c10::convert<std::int64_t, From>(value));
+  }
+}
+
 template <typename To, typename From>
 To convert_number(From value) {
   if constexpr (std::is_same_v<From, To>) {
@@ -66,6 +100,9 @@ To convert_number(From value) {
   } else if constexpr (std::is_same_v<To, c10::complex<c10::Half>>) {
     const auto parts = c10::convert<c10::complex<float>, From>(value);
     return To(to_half(parts.real()), to_half(parts.imag()));
+  } else if constexpr (std::is_integral_v<To> && !std::is_same_v<To, bool> &&
+                       !std::is_integral_v<From>) {
+    return float_to_integer<To, From>(value);
   } else {
     return c10::convert<To, From>(value);
   }
