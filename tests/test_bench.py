@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tensorlift.__main__ import main
-from tensorlift._bench import batch, command, harness, plots, report, terminal
+from tensorlift._bench import batch, command, harness, plots, report, samples, terminal
 
 RESULTS = sorted((Path(__file__).parent.parent / "benchmarks" / "results").glob("*.json"))
 
@@ -301,4 +301,39 @@ print(wrong)
 
 
 def test_every_suite_is_a_choice_of_the_command():
-    assert list(command.SUITES) == ["convert", "cast", "batch", "loader", "transfer"]
+    assert list(command.SUITES) == ["convert", "cast", "batch", "loader", "samples", "transfer"]
+
+
+def test_cells_of_a_grid(capsys):
+    """The losses come first, and are marked in the table."""
+    grid = [
+        result(ratio, operation="collate", kind=kind, size=size, case=f"{size} x {kind}")
+        for kind, size, ratio in (("int", 1, 4.0), ("int", 8, 1.0), ("str", 1, 0.25))
+    ]
+    report.show_grid(grid)
+    first, second, *table = capsys.readouterr().out.splitlines()
+    assert first == "collate: 1 of 3 cells lost, geometric mean 1.00"
+    assert second == "  lost: 1 x str (0.25)"
+    assert [line.split() for line in table if line.startswith(("int", "str"))] == [
+        ["int", "4.00", "1.00"],
+        ["str", "0.25*"],
+    ]
+
+
+def test_batches_of_other_text_or_containers_are_not_timed():
+    def ways(theirs):
+        return harness.Case(
+            "a case", 1, {"ours": lambda: ["a", (1,)], "theirs": theirs}, flatten=samples.leaves_of
+        )
+
+    harness.check(ways(lambda: ["a", (1,)]))
+    for other in (["b", (1,)], ("a", (1,)), ["a", [1]], ["a", (1.0,)]):
+        with pytest.raises(harness.DifferentResultsError):
+            harness.check(ways(lambda other=other: other))
+
+
+def test_every_kind_of_sample_is_collated_as_by_torch():
+    for kind in samples.KINDS:
+        harness.check(samples._collated(kind, 3, None))
+        harness.check(samples._installed(kind, 2))
+        harness.check(samples._converted(kind))

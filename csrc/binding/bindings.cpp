@@ -11,6 +11,7 @@
 #include "binding/pinned_array.h"
 #include "binding/python_api.h"
 #include "binding/segment_messages.h"
+#include "binding/torch_objects.h"
 #include "device/staging.h"
 #include "errors.h"
 #include "faults.h"
@@ -18,6 +19,7 @@
 #include "ops/batch.h"
 #include "ops/collate.h"
 #include "ops/columns.h"
+#include "ops/convert_tree.h"
 #include "ops/explain.h"
 #include "ops/explain_batch.h"
 #include "ops/from_numpy.h"
@@ -55,14 +57,26 @@ BatchOptions batch_options(Operation operation, const CommonArguments& arguments
 }
 
 template <Operation kOperation>
-at::Tensor join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
+py::object join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
                 py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
                 py::handle non_blocking, py::handle stream, py::handle threads) {
   BatchOptions options = batch_options(
       kOperation,
       {dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream, threads});
   parse_dim(dim, options);
-  return make_batch(arrays, options).values;
+  return wrap_tensor(make_batch(arrays, options).values);
+}
+
+// The function that takes a list, or a tree, of arrays.
+template <auto kConvert>
+py::object convert(py::handle arrays, py::handle dtype, py::handle device, py::handle copy,
+                   py::handle readonly, py::handle pin_memory, py::handle non_blocking,
+                   py::handle stream, py::handle pack, py::handle threads) {
+  const bool is_pinned = parse_bool("pin_memory", pin_memory);
+  const Placement placement{parse_device(device, non_blocking, stream, is_pinned), is_pinned,
+                            parse_bool("pack", pack) ? Packing::kSlabs : Packing::kAlone};
+  return kConvert(arrays, parse_convert_options(dtype, copy, readonly), placement,
+                  parse_threads(threads));
 }
 
 py::object collate_samples(py::handle samples, py::handle fn_map, py::handle options_for,
@@ -76,7 +90,24 @@ py::object collate_samples(py::handle samples, py::handle fn_map, py::handle opt
   return collate(samples, options);
 }
 
+#define TENSORLIFT_JOIN_ARGUMENTS                                                            \
+  "(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, " \
+  "stream, threads, /)\n--\n\n"
+#define TENSORLIFT_CONVERT_ARGUMENTS                                                     \
+  ", dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads, /)" \
+  "\n--\n\n"
+
 PyMethodDef native_methods[] = {
+    native_method<&convert<&from_numpy>>("from_numpy",
+                                         "from_numpy(arrays" TENSORLIFT_CONVERT_ARGUMENTS
+                                         "One tensor per array: see tensorlift.from_numpy."),
+    native_method<&convert<&convert_tree>>(
+        "convert", "convert(tree" TENSORLIFT_CONVERT_ARGUMENTS
+                   "See tensorlift.convert; NotImplemented where there are other containers."),
+    native_method<&join<Operation::kStack>>(
+        "stack", "stack" TENSORLIFT_JOIN_ARGUMENTS "See tensorlift.stack."),
+    native_method<&join<Operation::kCat>>("cat",
+                                          "cat" TENSORLIFT_JOIN_ARGUMENTS "See tensorlift.cat."),
     native_method<&collate_samples>(
         "collate",
         "collate(samples, fn_map, options_for, memory, device, /)\n--\n\nSee tensorlift.collate."),
@@ -84,14 +115,6 @@ PyMethodDef native_methods[] = {
 };
 
 void define_batches(py::module_& module) {
-  module.def("stack", &join<Operation::kStack>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
-             py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
-             py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
-             py::arg("threads"), "See tensorlift.stack.");
-  module.def("cat", &join<Operation::kCat>, py::arg("arrays"), py::arg("dim"), py::arg("dtype"),
-             py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
-             py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
-             py::arg("threads"), "See tensorlift.cat.");
   module.def(
       "pad",
       [](py::handle arrays, py::handle value, py::handle side, py::handle multiple_of,
@@ -233,20 +256,6 @@ PYBIND11_MODULE(_C, module) {
 
   module.doc() = "The native part of tensorlift. Use the functions of the package instead.";
   module.attr("built_for_torch") = kBuildMark + sizeof("TENSORLIFT_BUILT_FOR_TORCH=") - 1;
-  module.def(
-      "from_numpy",
-      [](py::handle arrays, py::handle dtype, py::handle device, py::handle copy,
-         py::handle readonly, py::handle pin_memory, py::handle non_blocking, py::handle stream,
-         py::handle pack, py::handle threads) {
-        const bool is_pinned = parse_bool("pin_memory", pin_memory);
-        const Placement placement{parse_device(device, non_blocking, stream, is_pinned), is_pinned,
-                                  parse_bool("pack", pack) ? Packing::kSlabs : Packing::kAlone};
-        return from_numpy(arrays, parse_convert_options(dtype, copy, readonly), placement,
-                          parse_threads(threads));
-      },
-      py::arg("arrays"), py::arg("dtype"), py::arg("device"), py::arg("copy"), py::arg("readonly"),
-      py::arg("pin_memory"), py::arg("non_blocking"), py::arg("stream"), py::arg("pack"),
-      py::arg("threads"), "One tensor per array: see tensorlift.from_numpy.");
   module.def(
       "explain",
       [](py::handle arrays, py::handle dtype, py::handle copy, py::handle readonly) {

@@ -89,7 +89,11 @@ CollateFunction of_container(PyObject* value, bool& may_be_kept) {
 }  // namespace
 
 std::shared_ptr<CollateFunctions> CollateFunctions::of(py::handle fn_map) {
-  static auto* last = new std::shared_ptr<CollateFunctions>();  // guarded by the GIL
+  // Guarded by the GIL.
+  static auto* none = new std::shared_ptr<CollateFunctions>(
+      std::make_shared<CollateFunctions>(py::none()));
+  if (fn_map.is_none()) return *none;
+  static auto* last = new std::shared_ptr<CollateFunctions>();
   if (*last != nullptr && (*last)->is_of(fn_map)) return *last;
   auto fresh = std::make_shared<CollateFunctions>(fn_map);
   *last = fresh;  // may run finalizers of the old one's functions
@@ -111,7 +115,6 @@ CollateFunctions::CollateFunctions(py::handle fn_map) {
 }
 
 bool CollateFunctions::is_of(py::handle fn_map) const {
-  if (fn_map.is_none()) return items_.empty();
   if (PyDict_GET_SIZE(fn_map.ptr()) != static_cast<Py_ssize_t>(items_.size())) return false;
   PyObject *key = nullptr, *function = nullptr;
   Py_ssize_t position = 0;

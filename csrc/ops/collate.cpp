@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding/recursion.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
 #include "input/collate_function.h"
@@ -18,6 +19,7 @@
 #include "input/samples.h"
 #include "input/values.h"
 #include "memory/build.h"
+#include "ops/result_tree.h"
 
 namespace tensorlift {
 namespace {
@@ -59,17 +61,6 @@ bool is_torch_asked() {
   return !python_side().tensors_are_plain().cast<bool>();
 }
 
-// Refuses deeper nesting than Python's own functions take.
-class RecursionGuard {
- public:
-  RecursionGuard() {
-    if (Py_EnterRecursiveCall(" while samples are collated") != 0) throw py::error_already_set();
-  }
-  ~RecursionGuard() { Py_LeaveRecursiveCall(); }
-  RecursionGuard(const RecursionGuard&) = delete;
-  RecursionGuard& operator=(const RecursionGuard&) = delete;
-};
-
 // The values of one place. To functions torch gives those of a mapping's key as a list, those of a
 // sequence's element as a tuple.
 struct Batch {
@@ -110,32 +101,9 @@ py::object as_exception(PyObject* type, const char* message) {
   throw py::error_already_set();
 }
 
-// A place's result, or what it is made of when all columns are filled.
-struct Node {
-  enum class Kind : std::uint8_t {
-    kDone,    // `object`
-    kColumn,  // of the column
-    kDict,    // of `keys` and the children
-    kList,    // of the children
-    kCall,    // object(*children)
-    kMake,    // object(model, children), a list of those, or with `keys` a dict
-  };
+using Node = ResultNode;
 
-  Kind kind = Kind::kDone;
-  py::object object;
-  py::object model;
-  py::object keys;  // a tuple, or null
-  std::vector<Node> children;
-  const Column* column = nullptr;
-};
-
-Node node_of(Node::Kind kind, py::object object) {
-  Node node;
-  node.kind = kind;
-  node.object = std::move(object);
-  return node;
-}
-Node done(py::object result) { return node_of(Node::Kind::kDone, std::move(result)); }
+Node done(py::object result) { return Node(Node::Kind::kDone, std::move(result)); }
 
 py::object result_of(const Column& column) {
   const py::object result = column.result();
@@ -155,7 +123,7 @@ class Walk {
   py::object collate(const Batch& samples) {
     const Node tree = read(samples, nullptr);
     if (!columns_.empty()) join(columns_, options_.memory, options_.device);
-    return rebuild(tree);
+    return build_result(tree, [this](std::size_t i) { return result_of(*columns_[i]); });
   }
 
  private:
@@ -176,7 +144,6 @@ class Walk {
   Node by_torch(const Batch& batch, const CollateFunction& how, const py::object& refusal,
                 const Place* place) const;
   [[nodiscard]] py::object options_at(const Place* place, const char* kind) const;
-  [[nodiscard]] py::object rebuild(const Node& node) const;
 
   const CollateOptions& options_;
   const std::shared_ptr<CollateFunctions>& functions_;
@@ -188,7 +155,7 @@ class Walk {
 };
 
 Node Walk::read(const Batch& batch, const Place* place) {
-  const RecursionGuard guard;
+  const RecursionGuard guard(" while samples are collated");
   const CollateFunction how = functions_->find(batch.values[0]);
   switch (how.joining) {
     case Joining::kTensors:
@@ -208,7 +175,7 @@ Node Walk::read(const Batch& batch, const Place* place) {
     case Joining::kTuple:
       return read_lists(batch, place);
     case Joining::kNamedTuple: {
-      Node node = node_of(Node::Kind::kCall, py::type::of(batch.values[0]));
+      Node node(Node::Kind::kCall, py::type::of(batch.values[0]));
       Children children = read_named_tuples(batch.values, place);
       children.count = std::min(children.count, how.fields.size());
       return read_children(
@@ -216,8 +183,7 @@ Node Walk::read(const Batch& batch, const Place* place) {
           [&](std::size_t k) { return Place::of_attribute(place, item_of(how.fields, k)); });
     }
     case Joining::kDataclass: {
-      Node node =
-          node_of(Node::Kind::kMake, py::reinterpret_borrow<py::object>(python_side().with_fields));
+      Node node(Node::Kind::kMake, py::reinterpret_borrow<py::object>(python_side().with_fields));
       node.model = py::reinterpret_borrow<py::object>(batch.values[0]);
       node.keys = how.fields;
       return read_children(std::move(node), read_dataclasses(batch.values, how.fields, place),
@@ -250,9 +216,9 @@ Node Walk::read_dicts(const Batch& batch, const Place* place) {
   while (PyDict_Next(batch.values[0], &position, &key, &value) != 0) {
     keys.push_back(py::reinterpret_borrow<py::object>(key));
   }
-  Node node = read_children(
-      node_of(Node::Kind::kDict, {}), read_mappings(batch.values, keys, place),
-      /*are_tuples=*/false, [&](std::size_t k) { return Place::of_key(place, keys[k].ptr()); });
+  Node node = read_children(Node(Node::Kind::kDict), read_mappings(batch.values, keys, place),
+                            /*are_tuples=*/false,
+                            [&](std::size_t k) { return Place::of_key(place, keys[k].ptr()); });
   node.keys = py::tuple(keys.size());
   for (std::size_t k = 0; k < keys.size(); ++k) {
     PyTuple_SET_ITEM(node.keys.ptr(), static_cast<Py_ssize_t>(k), keys[k].release().ptr());
@@ -269,7 +235,7 @@ Node Walk::read_lists(const Batch& batch, const Place* place) {
     const CollateFunction none{Joining::kArrays, py::object(), py::tuple()};
     return read_column(of_arrays, none, options, place);
   }
-  return read_children(node_of(Node::Kind::kList, {}), read_sequences(batch.values, place),
+  return read_children(Node(Node::Kind::kList), read_sequences(batch.values, place),
                        /*are_tuples=*/true,
                        [place](std::size_t k) { return Place::of_index(place, k); });
 }
@@ -278,7 +244,7 @@ Node Walk::read_lists(const Batch& batch, const Place* place) {
 Node Walk::read_others(const Batch& batch, const Place* place) {
   const auto opened = py::reinterpret_steal<py::tuple>(
       python_side().open_container(batch.as_object(), path_of(place)).release());
-  Node node = node_of(Node::Kind::kMake, opened[0]);
+  Node node(Node::Kind::kMake, opened[0]);
   node.model = opened[1];
   if (!opened[2].is_none()) node.keys = opened[2];
   const py::list columns = opened[3];
@@ -359,8 +325,8 @@ Node Walk::read_numbers(const Batch& batch, const CollateFunction& how, const Pl
 
 Node Walk::add(std::unique_ptr<Column> column) {
   columns_.push_back(std::move(column));
-  Node node = node_of(Node::Kind::kColumn, {});
-  node.column = columns_.back().get();
+  Node node = Node(Node::Kind::kTensor);
+  node.tensor = columns_.size() - 1;
   if (!is_filled_at_once_) return node;
   join(columns_, options_.memory, options_.device);
   node = done(result_of(*columns_.back()));
@@ -380,34 +346,6 @@ Node Walk::by_torch(const Batch& batch, const CollateFunction& how, const py::ob
 py::object Walk::options_at(const Place* place, const char* kind) const {
   if (options_.options_for.is_none()) return py::none();
   return options_.options_for(path_of(place), kind);
-}
-
-py::object Walk::rebuild(const Node& node) const {
-  if (node.kind == Node::Kind::kDone) return node.object;
-  if (node.kind == Node::Kind::kColumn) return result_of(*node.column);
-  const bool is_dict = static_cast<bool>(node.keys);
-  const auto size = static_cast<Py_ssize_t>(node.children.size());
-  const bool is_tuple = node.kind == Node::Kind::kCall;
-  auto made = py::reinterpret_steal<py::object>(is_dict    ? PyDict_New()
-                                                : is_tuple ? PyTuple_New(size)
-                                                           : PyList_New(size));
-  if (!made) throw py::error_already_set();
-  for (std::size_t k = 0; k < node.children.size(); ++k) {
-    py::object child = rebuild(node.children[k]);
-    const auto index = static_cast<Py_ssize_t>(k);
-    if (is_dict) {
-      if (PyDict_SetItem(made.ptr(), item_of(node.keys, k), child.ptr()) != 0) {
-        throw py::error_already_set();
-      }
-    } else if (is_tuple) {
-      PyTuple_SET_ITEM(made.ptr(), index, child.release().ptr());
-    } else {
-      PyList_SET_ITEM(made.ptr(), index, child.release().ptr());
-    }
-  }
-  if (node.kind == Node::Kind::kMake) return node.object(node.model, made);
-  if (node.kind == Node::Kind::kCall) return node.object(*made);
-  return made;
 }
 
 }  // namespace

@@ -163,8 +163,8 @@ void check_options(const ConvertOptions& options, const Placement& placement) {
 
 }  // namespace
 
-py::list from_numpy(py::handle arrays, const ConvertOptions& options, const Placement& placement,
-                    std::optional<int> threads) {
+py::object from_numpy(py::handle arrays, const ConvertOptions& options, const Placement& placement,
+                      std::optional<int> threads) {
   check_options(options, placement);
   if (placement.device && placement.device->is_plain) {
     return from_numpy_to_plain_device(arrays, options, *placement.device, threads);

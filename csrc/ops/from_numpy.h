@@ -19,7 +19,7 @@ struct Placement {
 
 // One tensor per array, in order. GIL held; let go of while elements are copied, if that is much,
 // or sent.
-[[nodiscard]] py::list from_numpy(py::handle arrays, const ConvertOptions& options,
-                                  const Placement& placement, std::optional<int> threads);
+[[nodiscard]] py::object from_numpy(py::handle arrays, const ConvertOptions& options,
+                                    const Placement& placement, std::optional<int> threads);
 
 }  // namespace tensorlift

@@ -29,7 +29,21 @@ def from_numpy(
     stream: object,
     pack: object,
     threads: object,
+    /,
 ) -> list[torch.Tensor]: ...
+def convert(
+    tree: object,
+    dtype: object,
+    device: object,
+    copy: object,
+    readonly: object,
+    pin_memory: object,
+    non_blocking: object,
+    stream: object,
+    pack: object,
+    threads: object,
+    /,
+) -> Any: ...
 def stack(
     arrays: object,
     dim: object,
@@ -42,6 +56,7 @@ def stack(
     non_blocking: object,
     stream: object,
     threads: object,
+    /,
 ) -> torch.Tensor: ...
 def cat(
     arrays: object,
@@ -55,6 +70,7 @@ def cat(
     non_blocking: object,
     stream: object,
     threads: object,
+    /,
 ) -> torch.Tensor: ...
 def pad(
     arrays: object,

@@ -90,7 +90,9 @@ def merged(collate_fn_map: CollateFnMap) -> dict[Any, CollateFn]:
 
 def collate_for_torch(batch: Any, *, collate_fn_map: CollateFnMap | None = None) -> Any:
     """In the place of torch's function of that name, while :func:`install` is in force."""
-    fn_map = None if collate_fn_map is None else dict(collate_fn_map)
+    fn_map = collate_fn_map
+    if fn_map is not None and type(fn_map) is not dict:
+        fn_map = dict(fn_map)
     memory = None if worker._worker_info is None else memory_for_batches()
     return _C.collate(batch, fn_map, None, memory, None)
 

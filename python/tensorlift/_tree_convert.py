@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._convert import from_numpy
+from . import _C
 from ._tree import PLAIN_LEAVES, leaves_of, map_leaves, path_text
 from ._typing import Device, Readonly
 
@@ -66,26 +67,12 @@ def convert(
     """
     if type(tree) in _NEVER_CONVERTED:
         return tree
-    return replace_leaves(
-        tree,
-        is_convertible,
-        lambda leaves: from_numpy(
-            leaves,
-            dtype=dtype,
-            device=device,
-            copy=copy,
-            readonly=readonly,
-            pin_memory=pin_memory,
-            non_blocking=non_blocking,
-            stream=stream,
-            pack=pack,
-            threads=threads,
-        ),
-    )
-
-
-class _UncommonContainerError(Exception):
-    """There is a container that is no dict, list or tuple."""
+    options = (dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads)
+    with contextlib.suppress(TypeError, ValueError):  # below, with its place
+        converted = _C.convert(tree, *options)
+        if converted is not NotImplemented:
+            return converted
+    return replace_leaves(tree, is_convertible, lambda leaves: _C.from_numpy(leaves, *options))
 
 
 def replace_leaves(
@@ -100,9 +87,7 @@ def replace_leaves(
     `keep`: as for map_leaves().
     """
     try:
-        if keep:
-            return _replace_leaves_of_any(tree, is_wanted, convert_all, keep=True)
-        return _replace_leaves_of_all(tree, is_wanted, convert_all)
+        return _replace_leaves(tree, is_wanted, convert_all, keep=keep)
     except (TypeError, ValueError) as error:
         place = re.match(r"arrays\[(\d+)\]", str(error))
         if place is None:
@@ -112,51 +97,14 @@ def replace_leaves(
         raise type(error)(path + str(error)[place.end() :]) from error
 
 
-def _replace_leaves_of_all(
-    tree: Any,
-    is_wanted: Callable[[Any], bool],
-    convert_all: Callable[[list[Any]], list[torch.Tensor]],
-) -> Any:
-    leaves: list[Any] = []
-    places: list[tuple[Any, Any]] = []
-    root = [tree]
-    try:
-        result = _copy_containers(root, is_wanted, leaves, places)
-    except _UncommonContainerError:
-        return _replace_leaves_of_any(tree, is_wanted, convert_all, keep=False)
-    if leaves:
-        for (container, key), tensor in zip(places, convert_all(leaves), strict=True):
-            container[key] = tensor
-    return result[0]
-
-
-def _copy_containers(
-    tree: Any, is_wanted: Callable[[Any], bool], leaves: list[Any], places: list[tuple[Any, Any]]
-) -> Any:
-    """A copy of the containers, which are changed later where `places` says so."""
-    copy: Any = {} if type(tree) is dict else [None] * len(tree)
-    for key, child in tree.items() if type(tree) is dict else enumerate(tree):
-        kind = type(child)
-        if kind in PLAIN_LEAVES:
-            if is_wanted(child):
-                leaves.append(child)
-                places.append((copy, key))
-            copy[key] = child
-        elif kind is dict or kind is list or kind is tuple:
-            copy[key] = _copy_containers(child, is_wanted, leaves, places)
-        else:
-            raise _UncommonContainerError
-    return copy
-
-
-def _replace_leaves_of_any(
+def _replace_leaves(
     tree: Any,
     is_wanted: Callable[[Any], bool],
     convert_all: Callable[[list[Any]], list[torch.Tensor]],
     *,
     keep: bool,
 ) -> Any:
-    """The same in two walks, for containers of any type, each of which is made once."""
+    """In two walks, so that each container is made once."""
     leaves = [leaf for _, leaf in leaves_of(tree) if is_wanted(leaf)]
     if not leaves:
         return map_leaves(lambda leaf: leaf, tree, keep=keep)

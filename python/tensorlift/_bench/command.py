@@ -17,12 +17,12 @@ import tensorlift
 from .. import _machine
 from .._errors import CommandError
 from .._text import printable
-from . import batch, cast, convert, loader, own, report, transfer
+from . import batch, cast, convert, loader, own, report, samples, transfer
 from .harness import Result, Settings, Suite, check, measure
 from .terminal import print_table, progress
 
 SUITES: Mapping[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (convert, cast, batch, loader, transfer)
+    module.SUITE.name: module.SUITE for module in (convert, cast, batch, loader, samples, transfer)
 }
 _QUIET = 0.25  # of the cores: more work by others shows in the times
 _FORMATS = (".png", ".svg", ".pdf")
@@ -144,7 +144,9 @@ def _run(suite: Suite, settings: Settings) -> list[Result]:
     """Runs a suite and prints what came out."""
     print(f"{suite.name}: {suite.question}\n", flush=True)
     results, left_out = _measure(suite, settings)
-    if results:
+    if report.cells(results):
+        report.show_grid(results)
+    elif results:
         report.show(results)
     else:
         print("Nothing was compared.")

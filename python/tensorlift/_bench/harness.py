@@ -16,7 +16,7 @@ from .._errors import CommandError
 from .._timing import compare
 
 Array = npt.NDArray[Any]
-Way = Callable[[], Sequence[torch.Tensor]]
+Way = Callable[[], Any]
 Ways = dict[str, Way]
 Result = dict[str, Any]  # what the JSON file holds of one comparison; see report.document
 
@@ -34,6 +34,8 @@ class Case:
         at_least: for each peer of `ways` the ratio that the project promises, None for no promise.
         plot: what a plot shows this case against: the number of arrays, or the bytes of one.
         array_bytes: of one array; 0 where that is not to be plotted.
+        flatten: what a way gives, as a sequence of tensors and other values that can be compared.
+        cell: where it stands in a grid: the operation, the kind of sample, the batch size.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Case:
     at_least: Sequence[float | None] = ()
     plot: Literal["", "arrays", "bytes"] = ""
     array_bytes: int = 0
+    flatten: Callable[[Any], Sequence[Any]] = list
+    cell: tuple[str, str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ def _same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _equal(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+        return type(a) is type(b) and bool(a == b)
     return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
 
 
@@ -116,10 +122,10 @@ def check(case: Case) -> tuple[Case, list[str]]:
     peers, left_out = {}, []
     (_, ours), *_ = case.ways.items()
     with _same_threads():
-        expected = ours()
+        expected = case.flatten(ours())
         for name, way in (case.ways | case.optional).items():
             try:
-                result = way()
+                result = case.flatten(way())
             except Exception as error:
                 if name not in case.optional:
                     raise
@@ -163,6 +169,8 @@ def measure(case: Case, seconds: float) -> Iterator[Result]:
             "at_least": case.at_least[number] if number < len(case.at_least) else None,
             "ours": ours_name,
         }
+        if case.cell:
+            result |= dict(zip(("operation", "kind", "size"), case.cell, strict=True))
         if case.plot:
             result |= {"plot": case.plot, "array_bytes": case.array_bytes}
         yield result

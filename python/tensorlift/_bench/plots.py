@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
+from math import log2
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from .._text import format_bytes, format_time
 from .harness import Result
-from .report import comparisons, is_dtype_pair, is_ours_too, verdict
+from .report import comparisons, grids, is_dtype_pair, is_lost, is_ours_too, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +143,7 @@ def bars(results: Sequence[Result]) -> list[Result]:
     """
     nearest: dict[str, Result] = {}
     for result in comparisons(results):
-        if is_ours_too(result):
+        if is_ours_too(result) or "kind" in result:
             continue
         one_of_many = is_dtype_pair(result) or result.get("plot") == "bytes"
         if one_of_many and result["ratio"] >= 1:
@@ -188,6 +189,44 @@ def draw_speedups(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_title("Speed-up by workload", fontsize=10, loc="left")
 
 
+def draw_grid(axes: Axes, results: Sequence[Result], operation: str) -> None:
+    """Ratios of an operation as colours, kinds of samples × batch size; losses are framed."""
+    from matplotlib.colors import TwoSlopeNorm
+    from matplotlib.patches import Rectangle
+
+    _, kinds, sizes, here = next(grid for grid in grids(results) if grid[0] == operation)
+    ratios = [[float("nan")] * len(sizes) for _ in kinds]
+    for cell in here:
+        ratios[kinds.index(cell["kind"])][sizes.index(cell["size"])] = log2(cell["ratio"])
+    norm = TwoSlopeNorm(0, vmin=-2, vmax=6)  # a quarter to 64 times as fast
+    axes.imshow(ratios, cmap="PuOr", norm=norm, aspect="auto")
+    for cell in here:
+        x, y = sizes.index(cell["size"]), kinds.index(cell["kind"])
+        text = f"{cell['ratio']:.1f}" if cell["ratio"] < 9.95 else f"{cell['ratio']:.0f}"
+        is_dark = log2(cell["ratio"]) > 4 or log2(cell["ratio"]) < -1.4
+        axes.text(
+            *(x, y, text),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if is_dark else "black",
+        )
+        if is_lost(cell):
+            frame = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=_VERMILLION, lw=2)
+            axes.add_patch(frame)
+    axes.set_xticks(range(len(sizes)), list(map(str, sizes)), fontsize=8)
+    axes.set_yticks(range(len(kinds)), kinds, fontsize=8)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("batch size")
+    lost = sum(map(is_lost, here))
+    axes.set_title(
+        f"{operation}: torch's time / ours; framed: torch is faster ({lost} of {len(here)})",
+        fontsize=10,
+        loc="left",
+    )
+
+
 def caption(machine: Mapping[str, str]) -> str:
     """Where the results are from, in one line."""
     facts = [machine["processor"]]
@@ -217,6 +256,9 @@ def _panels(results: Sequence[Result]) -> list[tuple[str, Callable[[Axes], None]
         panels.append(("cost", partial(draw_cost, results=of_one), 3.4))
     for of_one in _suites_with(results, "bytes"):
         panels.append(("throughput", partial(draw_throughput, results=of_one), 3.4))
+    for operation, kinds, _, _ in grids(results):
+        draw = partial(draw_grid, results=results, operation=operation)
+        panels.append(("grid", draw, 0.9 + 0.24 * len(kinds)))
     if shown := bars(results):
         height = 0.9 + 0.21 * len(shown)
         panels.append(("speedups", partial(draw_speedups, results=results), height))
@@ -231,7 +273,7 @@ def figure(
     Args:
         results: as in the JSON document.
         machine: as there.
-        kinds: which of "cost", "throughput" and "speedups"; empty for all.
+        kinds: which of "cost", "throughput", "grid" and "speedups"; empty for all.
 
     Returns:
         The figure, or None where there is nothing to be drawn.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 
 from .._text import format_time
 from .harness import Result
@@ -80,6 +81,57 @@ def show(results: Sequence[Result]) -> None:
     print(f"\n{FOOTER}\n{summary(results)}")
 
 
+def cells(results: Iterable[Result]) -> list[Result]:
+    """Those results that stand in a grid of kinds of samples × batch size."""
+    return [result for result in comparisons(results) if "kind" in result]
+
+
+def is_lost(cell: Result) -> bool:
+    """Whether the peer is faster, by more than the two differ by chance."""
+    return verdict(cell) == "WE LOSE"
+
+
+def grids(results: Sequence[Result]) -> Iterator[tuple[str, list[str], list[int], list[Result]]]:
+    """For each operation its name, the kinds of samples, the batch sizes and the cells."""
+    for operation in dict.fromkeys(cell["operation"] for cell in cells(results)):
+        here = [cell for cell in cells(results) if cell["operation"] == operation]
+        kinds = list(dict.fromkeys(str(cell["kind"]) for cell in here))
+        yield operation, kinds, sorted({int(cell["size"]) for cell in here}), here
+
+
+def grid_summary(operation: str, here: Sequence[Result]) -> str:
+    """How many cells are lost, which, and the mean."""
+    lost = [cell for cell in here if is_lost(cell)]
+    mean = geometric_mean(cell["ratio"] for cell in here)
+    lines = [f"{operation}: {len(lost)} of {len(here)} cells lost, geometric mean {mean:.2f}"]
+    lines += [f"  lost: {cell['case']} ({cell['ratio']:.2f})" for cell in lost]
+    return "\n".join(lines)
+
+
+def show_grid(results: Sequence[Result]) -> None:
+    """Prints what is lost, the grids of ratios, and the other comparisons.
+
+    Args:
+        results: comparisons, some of them cells.
+    """
+    found = list(grids(results))
+    for operation, _, _, here in found:
+        print(grid_summary(operation, here))
+    for operation, kinds, sizes, here in found:
+        at = {(cell["kind"], cell["size"]): cell for cell in here}
+        rows = []
+        for kind in kinds:
+            row_cells = [at.get((kind, size)) for size in sizes]
+            ratios = (f"{c['ratio']:.2f}" + "*" * is_lost(c) if c else "" for c in row_cells)
+            rows.append((kind, *ratios))
+        print(f"\n{operation}: peer's time / ours, by batch size; * = the peer is faster")
+        print_table(("samples", *map(str, sizes)), rows, tuple(map(str, sizes)))
+    others = [result for result in comparisons(results) if "kind" not in result]
+    if others:
+        print()
+        show(others)
+
+
 def document(
     questions: Sequence[str], machine: Mapping[str, str], results: Sequence[Result]
 ) -> dict[str, object]:
@@ -95,7 +147,8 @@ def document(
         name of our way), `arrays` (of one call), `ours_s` and `peer_s` (`median`, `low`, `high`:
         seconds a call, quartiles), `ratio`, `at_least` (promised; or null), and where it is a
         point of a plot, `plot` ("arrays" or "bytes") and `array_bytes`. Other results have
-        `suite`, `case` and members of their own.
+        `suite`, `case` and members of their own. Cells of a grid have `operation`, `kind` and
+        `size` (the batch size).
     """
     return {"question": " ".join(questions), "machine": dict(machine), "results": list(results)}
 
