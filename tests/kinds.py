@@ -133,7 +133,7 @@ def host_kinds() -> list[Kind]:
             lambda: {"another": 1},
         ),
         Kind("collate in a worker", sample, in_worker, lambda: {**sample(0), "x": np.zeros(2)}),
-        Kind("convert", row, lambda a: tl.convert(tree(a)), masked),
+        Kind("convert", row, lambda a: tl.convert(tree(a)), dates),
         Kind("explain", mixed, lambda a: len(tl.explain(a)), None),
         Kind("explain of a batch", row, lambda a: tl.explain(a, operation="stack").shape, None),
     ]
@@ -145,6 +145,10 @@ def share_read_only(items: Items) -> list[torch.Tensor]:
 
 def masked() -> np.ndarray:
     return np.ma.masked_array([1.0] * 4, [True] * 4)
+
+
+def dates() -> np.ndarray:
+    return np.zeros(4, "M8[D]")
 
 
 def other_float() -> np.ndarray:
@@ -207,7 +211,7 @@ def device_kinds(device: str) -> list[Kind]:
             lambda a: tl.jagged(a, device=device),
             lambda: np.zeros(()),
         ),
-        Kind("convert to a device", row, lambda a: tl.convert(tree(a), device=device), masked),
+        Kind("convert to a device", row, lambda a: tl.convert(tree(a), device=device), dates),
         Kind(
             "collate to a device",
             sample,

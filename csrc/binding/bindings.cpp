@@ -56,6 +56,11 @@ BatchOptions batch_options(Operation operation, const CommonArguments& arguments
   return options;
 }
 
+py::object as_pair(Batch batch) {
+  return py::make_tuple(wrap_tensor(std::move(batch.values)),
+                        wrap_tensor(std::move(batch.extents)));
+}
+
 template <Operation kOperation>
 py::object join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
                 py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
@@ -125,8 +130,7 @@ void define_batches(py::module_& module) {
             batch_options(Operation::kPad, {dtype, channel_dim, memory_format, out, pin_memory,
                                             device, non_blocking, stream, threads});
         parse_padding(value, side, multiple_of, options);
-        Batch batch = make_batch(arrays, options);
-        return std::make_pair(std::move(batch.values), std::move(batch.extents));
+        return as_pair(make_batch(arrays, options));
       },
       py::arg("arrays"), py::arg("value"), py::arg("side"), py::arg("multiple_of"),
       py::arg("dtype"), py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
@@ -136,11 +140,10 @@ void define_batches(py::module_& module) {
       "jagged",
       [](py::handle arrays, py::handle dtype, py::handle out, py::handle pin_memory,
          py::handle device, py::handle non_blocking, py::handle stream, py::handle threads) {
-        Batch batch = make_batch(
+        return as_pair(make_batch(
             arrays,
             batch_options(Operation::kJagged, {dtype, py::none(), py::none(), out, pin_memory,
-                                               device, non_blocking, stream, threads}));
-        return std::make_pair(std::move(batch.values), std::move(batch.extents));
+                                               device, non_blocking, stream, threads})));
       },
       py::arg("arrays"), py::arg("dtype"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
       py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
@@ -212,20 +215,34 @@ void define_memory(py::module_& module) {
              py::arg("threads"), "See tensorlift.staging.");
 }
 
+// pybind11 does not look whether there was memory for an instance.
+PyObject* allocate_or_throw(PyTypeObject* type, Py_ssize_t items) {
+  PyObject* object = PyType_GenericAlloc(type, items);
+  if (object == nullptr) throw py::error_already_set();
+  return object;
+}
+
+void set_throwing_allocation(PyHeapTypeObject* type) {
+  type->ht_type.tp_alloc = &allocate_or_throw;
+  type->ht_type.tp_flags |= Py_TPFLAGS_DISALLOW_INSTANTIATION;  // by Python, which cannot catch it
+}
+
 void define_segments(py::module_& module) {
   module.def("has_segments", &has_segments, "Are there segments of shared memory on this system?");
   module.def("can_look_up_descriptors", &can_look_up_descriptors,
              "May other processes look up our file descriptors by number?");
   py::class_<SegmentHold, SegmentHoldPtr>(module, "SegmentHold",
-                                          "A segment that cannot be used again meanwhile.");
+                                          "A segment that cannot be used again meanwhile.",
+                                          py::custom_type_setup(&set_throwing_allocation));
   module.def("place_in_segment", &place_in_segment, py::arg("tensor"),
              "(segment, begin, dtype, shape, ...) of a tensor over a segment, or None.");
   module.def("offer_segment", &offer_segment, py::arg("segment"), py::arg("is_looked_up"),
              "What to send so that another process can map the segment; a descriptor, or None.");
   module.def("accept_offer", &accept_offer, py::arg("offer"), py::arg("descriptor"),
              "The segment that was offered.");
-  module.def("tensor_in_segment", &tensor_in_segment, py::arg("place"),
-             "The tensor where place_in_segment() said.");
+  module.def(
+      "tensor_in_segment", [](py::handle place) { return wrap_tensor(tensor_in_segment(place)); },
+      py::arg("place"), "The tensor where place_in_segment() said.");
   module.def("close_segment_pool", &close_segment_pool,
              "For a process that ends: gives back what nobody else holds, now and later.");
   module.def("idle_segment_bytes", &idle_segment_bytes,

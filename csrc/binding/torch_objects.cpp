@@ -24,7 +24,12 @@ bool is_exact_tensor(py::handle object) { return Py_TYPE(object.ptr()) == tensor
 const at::Tensor& unpack_tensor(py::handle object) { return THPVariable_Unpack(object.ptr()); }
 
 py::object wrap_tensor(at::Tensor tensor) {
-  PyObject* wrapped = THPVariable_Wrap(std::move(tensor));
+  PyObject* wrapped = nullptr;
+  try {
+    wrapped = THPVariable_Wrap(std::move(tensor));
+  } catch (const c10::Error&) {  // torch 2.8 gives null
+    if (PyErr_Occurred() == nullptr) throw;
+  }
   if (wrapped == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(wrapped);
 }
