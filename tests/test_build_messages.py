@@ -7,12 +7,18 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from build_hooks import BACKEND, BUILD, run
 from conftest import ROOT
 
 pytest.importorskip("setuptools")
+
+# Where the compiler would be next.
+needs_numpy_2 = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 is refused before"
+)
 
 NO_HEADERS = """
     import sysconfig
@@ -76,6 +82,7 @@ def test_no_python_headers(tree):
     )
 
 
+@needs_numpy_2
 @pytest.mark.parametrize(
     "end",
     [
@@ -90,6 +97,7 @@ def test_a_compiler_that_the_system_ended(end, tree, fake_compiler):
     )
 
 
+@needs_numpy_2
 def test_sources_that_do_not_compile(tree, fake_compiler):
     compiler = fake_compiler(compile_="echo 'x.cpp:1: error: a mistake' >&2; exit 1")
     result = run(BUILD, tree, CXX=compiler)
@@ -100,6 +108,7 @@ def test_sources_that_do_not_compile(tree, fake_compiler):
     )
 
 
+@needs_numpy_2
 @pytest.mark.parametrize("jobs", ["0", "-1", "many"])
 def test_max_jobs_is_a_number_of_jobs(jobs, tree, fake_compiler):
     message = sentence(BUILD, tree, CXX=fake_compiler(), MAX_JOBS=jobs)

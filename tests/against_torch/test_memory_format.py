@@ -16,6 +16,23 @@ import tensorlift
 FUNCTIONS = {"native": tensorlift, "reference": tensorlift.reference}
 
 
+def stacked_strides(device):
+    tensor = torch.empty_strided((2, 2, 1, 1), (2, 1, 2, 1), device=device)
+    return torch.stack([tensor, tensor]).stride()
+
+
+# The reference asks the meta device for strides. In torch 2.8 that gives others than the CPU for
+# dimensions of size 1.
+IS_META_AS_CPU = stacked_strides("meta") == stacked_strides("cpu")
+NAMES = [
+    "native",
+    pytest.param(
+        "reference",
+        marks=pytest.mark.skipif(not IS_META_AS_CPU, reason="the meta device has other strides"),
+    ),
+]
+
+
 def permuted(ndim, sizes, dtype=torch.uint8):
     """Tensors of all shapes of these sizes, in every order in memory."""
     for shape in itertools.product(sizes, repeat=ndim):
@@ -39,7 +56,7 @@ def differences(ours, cases):
                     yield name, dim, like, got.stride(), expected.stride()
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4, 5])
 def test_tensors_and_arrays_in_every_order(name, ndim):
     sizes = (0, 1, 2, 3) if ndim < 4 else (0, 1, 2) if ndim == 4 else (1, 2)
@@ -78,7 +95,7 @@ def mixed_list():
     return tensors
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_lists_of_several_orders_and_dtypes(name):
     random.seed(0)
     compared = 0
