@@ -267,6 +267,38 @@ def test_masked_values_are_refused():
         default_collate([masked])
 
 
+def test_a_tensor_whose_storage_was_freed_is_refused():
+    cut_off = torch.ones(4)
+    cut_off.untyped_storage().resize_(8)
+    for samples in ([torch.ones(4), cut_off], [cut_off], [(cut_off,)]):
+        with pytest.raises(TypeError, match="its storage was freed"):
+            tensorlift.collate(samples)
+
+
+def test_samples_that_change_while_they_are_read():
+    class Asked(type):
+        def __instancecheck__(cls, value):
+            samples.clear()
+            return False
+
+    class Key(metaclass=Asked):
+        pass
+
+    samples = [object() for _ in range(100)]
+    with pytest.raises(IndexError, match="expected at least one sample"):
+        tensorlift.collate(samples, collate_fn_map={Key: collate_custom})
+
+    class Clears(dict):
+        def __getitem__(self, key):
+            for sample in batch:
+                sample.clear()
+            return np.zeros(2)
+
+    batch = [{"a": np.zeros(2)}, Clears(a=1), {"a": np.zeros(2)}]
+    with pytest.raises(KeyError, match=r"samples\[2\]: expected the key 'a'"):
+        tensorlift.collate(batch)
+
+
 @pytest.mark.parametrize("first", [{"a": 1}, [1], Point(1, 2), Sample(np.zeros(1), 1)])
 def test_a_sample_that_is_none_is_named(first):
     with pytest.raises(

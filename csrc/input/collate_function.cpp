@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "binding/made_once.h"
 #include "binding/torch_objects.h"
 
 namespace tensorlift {
@@ -10,7 +11,7 @@ namespace {
 // Types are made at run time, too: so many are remembered.
 constexpr std::size_t kMostTypes = 256;
 
-// torch's own functions, by which its default map is known. Kept for the life of the process.
+// torch's own functions, by which its default map is known.
 struct TorchFunctions {
   TorchFunctions() {
     const py::object collate = import_module("torch.utils.data._utils.collate");
@@ -27,10 +28,7 @@ struct TorchFunctions {
   PyObject *tensor, *array, *scalar, *number_float, *number_int, *text;
 };
 
-const TorchFunctions& torch_functions() {
-  static const TorchFunctions functions;
-  return functions;
-}
+const TorchFunctions& torch_functions() { return made_once<TorchFunctions>(); }
 
 // Does isinstance(…, key) follow from a value's type alone?
 bool is_plain_key(PyObject* key) {
@@ -90,8 +88,8 @@ CollateFunction of_container(PyObject* value, bool& may_be_kept) {
 
 std::shared_ptr<CollateFunctions> CollateFunctions::of(py::handle fn_map) {
   // Guarded by the GIL.
-  static auto* none = new std::shared_ptr<CollateFunctions>(
-      std::make_shared<CollateFunctions>(py::none()));
+  static auto* none =
+      new std::shared_ptr<CollateFunctions>(std::make_shared<CollateFunctions>(py::none()));
   if (fn_map.is_none()) return *none;
   static auto* last = new std::shared_ptr<CollateFunctions>();
   if (*last != nullptr && (*last)->is_of(fn_map)) return *last;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding/made_once.h"
 #include "binding/recursion.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
@@ -24,8 +25,7 @@
 namespace tensorlift {
 namespace {
 
-// The functions of tensorlift._collate that the walk leaves strange things to. Kept for the life of
-// the process.
+// The functions of tensorlift._collate that the walk leaves strange things to.
 struct PythonSide {
   PythonSide() {
     const py::object module = import_module("tensorlift._collate");
@@ -46,10 +46,7 @@ struct PythonSide {
   py::handle as_list, padded, jagged;
 };
 
-const PythonSide& python_side() {
-  static const PythonSide side;
-  return side;
-}
+const PythonSide& python_side() { return made_once<PythonSide>(); }
 
 // Does somebody want to be asked when tensors are made: a mode of torch's, such as that of another
 // default device, or a transformation?
@@ -354,14 +351,17 @@ py::object collate(py::handle samples, const CollateOptions& options) {
   const bool is_list = PyList_CheckExact(samples.ptr()) || PyTuple_CheckExact(samples.ptr());
   const py::object sequence =
       is_list ? py::reinterpret_borrow<py::object>(samples) : python_side().as_list(samples);
-  const c10::ArrayRef<PyObject*> items = items_of(sequence);
+  const std::shared_ptr<CollateFunctions> functions = CollateFunctions::of(options.fn_map);
+  if (!items_of(sequence).empty()) {
+    const auto first = py::reinterpret_borrow<py::object>(item_of(sequence, 0));
+    if (functions->find(first.ptr()).joining == Joining::kText) {
+      return py::reinterpret_borrow<py::object>(samples);
+    }
+  }
+  const c10::ArrayRef<PyObject*> items = items_of(sequence);  // find() may have run Python code
   if (items.empty()) {
     PyErr_SetString(PyExc_IndexError, "samples: expected at least one sample, got none.");
     throw py::error_already_set();
-  }
-  const std::shared_ptr<CollateFunctions> functions = CollateFunctions::of(options.fn_map);
-  if (functions->find(items[0]).joining == Joining::kText) {
-    return py::reinterpret_borrow<py::object>(samples);
   }
   Values values(1, items.size());
   for (std::size_t i = 0; i < items.size(); ++i) values.set(0, i, items[i]);

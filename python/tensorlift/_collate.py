@@ -199,6 +199,8 @@ def by_torch(
     try:
         if isinstance(batch[0], np.ndarray) and any(map(np.ma.is_masked, batch)):
             raise TypeError(refusal)  # torch takes what lies under the mask
+        if refusal is not None and any(map(_is_cut_off, batch)):
+            raise TypeError(refusal)  # torch reads past the end of the memory
         if function is None:
             raise TypeError(torch_collate.default_collate_err_msg_format.format(type(batch[0])))
         return function(batch, collate_fn_map=fn_map)
@@ -207,6 +209,17 @@ def by_torch(
             raise _with_odd_value(error, batch, path) from error
         kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
         raise kind(_said_of_samples(refusal, path)) from error
+
+
+def _is_cut_off(value: Any) -> bool:
+    """Whether a tensor's storage was made smaller than the tensor."""
+    if type(value) is not torch.Tensor or value.layout != torch.strided or value.is_nested:
+        return False
+    if value.numel() == 0:
+        return False
+    steps = zip(value.shape, value.stride(), strict=True)
+    last = value.storage_offset() + sum((size - 1) * stride for size, stride in steps)
+    return (last + 1) * value.itemsize > value.untyped_storage().nbytes()
 
 
 def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Exception:
