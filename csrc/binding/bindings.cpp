@@ -25,6 +25,7 @@
 #include "ops/from_numpy.h"
 #include "ops/from_numpy_packed.h"
 #include "ops/from_numpy_pinned.h"
+#include "ops/to_numpy.h"
 #include "parallel/workers.h"
 #include "shm/received_segments.h"
 #include "shm/segment_pool.h"
@@ -116,6 +117,10 @@ PyMethodDef native_methods[] = {
     native_method<&collate_samples>(
         "collate",
         "collate(samples, fn_map, options_for, memory, device, /)\n--\n\nSee tensorlift.collate."),
+    native_method<&to_numpy>(
+        "to_numpy",
+        "to_numpy(tensors, copy, /)\n--\n\nSee tensorlift.to_numpy; NotImplemented where a tensor "
+        "is on a device."),
     {nullptr, nullptr, 0, nullptr},
 };
 

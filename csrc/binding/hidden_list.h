@@ -1,4 +1,4 @@
-// HiddenList: the list of tensors that a call returns, while it is being filled.
+// HiddenList: the list of tensors, or arrays, that a call returns, while it is being filled.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,9 +22,9 @@ class HiddenList {
   ~HiddenList() {
     if (!PyGILState_Check()) list_.release();  // a forced unwind at interpreter exit (see gil.h)
   }
-  void set(std::size_t index, at::Tensor&& tensor) {
-    PyObject* wrapped = wrap_tensor(std::move(tensor)).release().ptr();
-    PyList_SET_ITEM(list_.ptr(), static_cast<Py_ssize_t>(index), wrapped);
+  void set(std::size_t index, at::Tensor&& tensor) { set(index, wrap_tensor(std::move(tensor))); }
+  void set(std::size_t index, py::object item) {
+    PyList_SET_ITEM(list_.ptr(), static_cast<Py_ssize_t>(index), item.release().ptr());
   }
   py::list reveal() && {
     PyObject_GC_Track(list_.ptr());

@@ -103,4 +103,27 @@ ElementType other_element_type(const PyArray_Descr* descr) {
 }
 
 }  // namespace numpy_dtype
+py::object numpy_dtype_of(c10::ScalarType type) {
+  for (int number = 0; number < NPY_NTYPES_LEGACY; ++number) {
+    const ElementType& known = numpy_dtype::kBuiltinTypes[static_cast<std::size_t>(number)];
+    if (known.kind != ElementKind::kTwin || known.twin != type) continue;
+    return py::reinterpret_steal<py::object>(
+        reinterpret_cast<PyObject*>(PyArray_DescrFromType(number)));
+  }
+  for (const auto& known : kMlDtypes) {
+    if (known.twin != type) continue;
+    PyObject* module = PyImport_ImportModule("ml_dtypes");
+    if (module == nullptr) {
+      if (!PyErr_ExceptionMatches(PyExc_ImportError)) throw py::error_already_set();
+      PyErr_Clear();
+      return {};
+    }
+    const auto ml_dtypes = py::reinterpret_steal<py::object>(module);
+    if (!py::hasattr(ml_dtypes, known.name)) return {};  // an older one
+    const py::object scalar = ml_dtypes.attr(known.name);
+    return import_module("numpy").attr("dtype")(scalar);
+  }
+  return {};
+}
+
 }  // namespace tensorlift

@@ -28,4 +28,8 @@ ElementType other_element_type(const PyArray_Descr* descr);
   return numpy_dtype::other_element_type(descr);
 }
 
+// NumPy's dtype with the same bits as torch's; null: it has none, or ml_dtypes, whose it is, cannot
+// be imported. GIL held.
+[[nodiscard]] py::object numpy_dtype_of(c10::ScalarType type);
+
 }  // namespace tensorlift

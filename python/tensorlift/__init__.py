@@ -22,6 +22,7 @@ from ._explanation import Entry, Explanation  # noqa: E402
 from ._install import install, uninstall  # noqa: E402
 from ._memory import Staging, empty_cache, empty_pinned, staging  # noqa: E402
 from ._prefetch import DevicePrefetcher  # noqa: E402
+from ._to_numpy import to_numpy  # noqa: E402
 from ._tree_convert import convert  # noqa: E402
 
 __version__ = version("tensorlift")
@@ -48,5 +49,6 @@ __all__ = [
     "reference",
     "stack",
     "staging",
+    "to_numpy",
     "uninstall",
 ]
