@@ -44,6 +44,8 @@ if not IS_WRITABLE and "TENSORLIFT_TEST_BUILD" not in os.environ:
 # The tests of a device need a process of their own: see test_on_device.py.
 _ON_DEVICE = bool(os.environ.get("TENSORLIFT_TEST_DEVICE"))
 collect_ignore = [] if _ON_DEVICE else ["device"]
+if os.environ.get("TENSORLIFT_TEST_DEVICE") != "fake":  # it would be torch's accelerator then
+    collect_ignore.append("device/test_fake_accelerator.py")
 pytest_plugins = ["device_fixtures"] if _ON_DEVICE else []
 
 # ml_dtypes' types with a twin in torch, as far as the installed version has them.

@@ -1,6 +1,9 @@
 """Collate: collate with options for the places that they name."""
 
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -80,11 +83,30 @@ def test_errors_name_the_place():
         ({"dtype": "float32"}, "dtype: expected a torch.dtype, a mapping .* got 'float32'. Pass"),
         ({"dtype": {"x": np.float32}}, "dtype: expected .* got <class 'numpy.float32'>. Pass"),
         ({"dtype": [np.zeros(3)]}, "dtype: expected .* got list. Pass"),
+        ({"threads": 1.5}, "threads: expected a positive int or None, got 1.5"),
+        ({"stream": 3, "device": "cpu"}, "stream: expected a torch.Stream or None, got 3"),
+        ({"non_blocking": 0}, "non_blocking: expected True or False, got 0"),
     ],
 )
 def test_mistakes_are_found_before_the_first_batch(options, message):
     with pytest.raises(TypeError, match=message):
         tensorlift.Collate(**options)
+
+
+def test_as_many_threads_as_it_is_told_to():
+    code = """
+        import os, numpy, torch, tensorlift
+        torch.set_num_threads(1)
+        rows = [{"x": numpy.zeros(1 << 20, "f")}] * 4
+        def tasks():
+            return len(os.listdir("/proc/self/task"))
+        before = tasks()
+        tensorlift.Collate()(rows)
+        assert tasks() == before
+        batch = tensorlift.Collate(threads=3)(rows)
+        assert tasks() == before + 2
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_no_accelerator_to_pin_for():

@@ -45,6 +45,8 @@ def test_bad_arguments():
         tensorlift.DevicePrefetcher([], "cpu", depth=0)
     with pytest.raises(TypeError, match="depth: expected an int"):
         tensorlift.DevicePrefetcher([], "cpu", depth=1.5)
+    with pytest.raises(ValueError, match="threads: expected a positive int or None, got 0"):
+        tensorlift.DevicePrefetcher([], "cpu", threads=0)
     with pytest.raises(ValueError, match="device: expected"):
         tensorlift.DevicePrefetcher([], "nonsense")
     with pytest.raises(TypeError, match="has no len"):

@@ -85,15 +85,27 @@ py::object convert(py::handle arrays, py::handle dtype, py::handle device, py::h
                   parse_threads(threads));
 }
 
+// `transfer`: a tuple (device, non_blocking, stream, threads), or None.
+ColumnsTarget columns_target(py::handle memory, py::handle transfer) {
+  ColumnsTarget target;
+  if (!memory.is_none()) target.memory = parse_columns_memory(memory.cast<std::string>());
+  const bool is_pinned = target.memory == ColumnsMemory::kPinned;
+  if (transfer.is_none() && !is_pinned) return target;
+  py::object device = py::none(), non_blocking = py::bool_(true), stream = py::none();
+  if (!transfer.is_none()) {
+    const auto options = py::reinterpret_borrow<py::tuple>(transfer);
+    device = options[0], non_blocking = options[1], stream = options[2];
+    target.threads = parse_threads(options[3]);
+  }
+  const auto parsed = parse_device(device, non_blocking, stream, is_pinned);
+  if (parsed && parsed->is_plain) throw InternalError("collate: not to this device");
+  if (parsed) target.device = parsed->transfer;
+  return target;
+}
+
 py::object collate_samples(py::handle samples, py::handle fn_map, py::handle options_for,
-                           py::handle memory, py::handle device) {
-  CollateOptions options{fn_map, options_for, ColumnsMemory::kOwn, std::nullopt};
-  if (!memory.is_none()) options.memory = parse_columns_memory(memory.cast<std::string>());
-  const auto target =
-      parse_device(device, Py_True, py::none(), options.memory == ColumnsMemory::kPinned);
-  if (target && target->is_plain) throw InternalError("collate: not to this device");
-  if (target) options.device = target->transfer;
-  return collate(samples, options);
+                           py::handle memory, py::handle transfer) {
+  return collate(samples, {fn_map, options_for, columns_target(memory, transfer)});
 }
 
 #define TENSORLIFT_JOIN_ARGUMENTS                                                            \
@@ -114,9 +126,9 @@ PyMethodDef native_methods[] = {
         "stack", "stack" TENSORLIFT_JOIN_ARGUMENTS "See tensorlift.stack."),
     native_method<&join<Operation::kCat>>("cat",
                                           "cat" TENSORLIFT_JOIN_ARGUMENTS "See tensorlift.cat."),
-    native_method<&collate_samples>(
-        "collate",
-        "collate(samples, fn_map, options_for, memory, device, /)\n--\n\nSee tensorlift.collate."),
+    native_method<&collate_samples>("collate",
+                                    "collate(samples, fn_map, options_for, memory, transfer, "
+                                    "/)\n--\n\nSee tensorlift.collate."),
     native_method<&to_numpy>(
         "to_numpy",
         "to_numpy(tensors, copy, /)\n--\n\nSee tensorlift.to_numpy; NotImplemented where a tensor "
@@ -155,15 +167,17 @@ void define_batches(py::module_& module) {
       "(values, offsets): see tensorlift.jagged.");
   module.def(
       "send_tensors",
-      [](py::handle tensors, py::handle device, py::handle stream, py::handle threads) {
-        const auto target = parse_device(device, py::bool_(true), stream, device.is_none());
+      [](py::handle tensors, py::handle device, py::handle non_blocking, py::handle stream,
+         py::handle threads) {
+        const auto target = parse_device(device, non_blocking, stream, device.is_none());
         if (target && target->is_plain) throw InternalError("send_tensors: not to this device");
         const std::optional<int> limit = parse_threads(threads);
         if (!target) return from_numpy_pinned(tensors, {}, limit, /*takes_tensors=*/true);
         return from_numpy_packed(tensors, {}, target->transfer, Packing::kAlone, limit,
                                  /*takes_tensors=*/true);
       },
-      py::arg("tensors"), py::arg("device"), py::arg("stream"), py::arg("threads"),
+      py::arg("tensors"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+      py::arg("threads"),
       "As from_numpy(device=, pack=False), or (pin_memory=True) without, but for arrays and "
       "tensors of the host.");
   module.def(
@@ -176,6 +190,9 @@ void define_batches(py::module_& module) {
   module.def(
       "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
       py::arg("device"), "Raises where it names none. It is not made ready.");
+  module.def(
+      "check_threads", [](py::handle threads) { static_cast<void>(parse_threads(threads)); },
+      py::arg("threads"), "Raises where it is no positive int or None.");
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,

@@ -114,12 +114,12 @@ class Walk {
   Walk(const CollateOptions& options, const std::shared_ptr<CollateFunctions>& functions)
       : options_(options),
         functions_(functions),
-        is_filled_at_once_(options.memory == ColumnsMemory::kOwn && !options.device),
+        is_filled_at_once_(options.target.memory == ColumnsMemory::kOwn && !options.target.device),
         is_torch_asked_(is_torch_asked()) {}
 
   py::object collate(const Batch& samples) {
     const Node tree = read(samples, nullptr);
-    if (!columns_.empty()) join(columns_, options_.memory, options_.device);
+    if (!columns_.empty()) join(columns_, options_.target);
     return build_result(tree, [this](std::size_t i) { return result_of(*columns_[i]); });
   }
 
@@ -325,7 +325,7 @@ Node Walk::add(std::unique_ptr<Column> column) {
   Node node = Node(Node::Kind::kTensor);
   node.tensor = columns_.size() - 1;
   if (!is_filled_at_once_) return node;
-  join(columns_, options_.memory, options_.device);
+  join(columns_, options_.target);
   node = done(result_of(*columns_.back()));
   columns_.clear();
   return node;

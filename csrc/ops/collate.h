@@ -2,10 +2,7 @@
 // walk over the samples.
 #pragma once
 
-#include <optional>
-
 #include "binding/python_api.h"
-#include "device/transfer.h"
 #include "ops/columns.h"
 
 namespace tensorlift {
@@ -13,8 +10,7 @@ namespace tensorlift {
 struct CollateOptions {
   py::handle fn_map;       // a dict, as for torch's collate, or None
   py::handle options_for;  // a function from steps_of(place) to parse_column_options()'s, or None
-  ColumnsMemory memory = ColumnsMemory::kOwn;
-  std::optional<TransferOptions> device;
+  ColumnsTarget target;
 };
 
 // What is strange (containers and values of types that are not known here) is left to the functions

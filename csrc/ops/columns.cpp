@@ -95,7 +95,7 @@ bool fill_straight(const Column& column) {
   return true;
 }
 
-void fill(const Columns& columns) {
+void fill(const Columns& columns, std::optional<int> threads) {
   write_extents(columns);
   if (columns.size() == 1 && fill_straight(*columns[0])) return;
   GatherJobs jobs;
@@ -110,10 +110,10 @@ void fill(const Columns& columns) {
                     target.strides, jobs);
     batch.add_all([] { return false; });
   }
-  without_gil(jobs.nbytes(), [&] { jobs.run(std::nullopt); });
+  without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
 }
 
-void send_all(const Columns& columns, const TransferOptions& device) {
+void send_all(const Columns& columns, const TransferOptions& device, std::optional<int> threads) {
   ImplArena arena(columns.size());
   for (const auto& column : columns) {
     if (const auto shape = column->plan.extents_shape()) {
@@ -127,7 +127,7 @@ void send_all(const Columns& columns, const TransferOptions& device) {
   }
   if (batches.empty()) return;
   const GilRelease release;
-  std::vector<SentBatch> sent = send_batches(batches, device, std::nullopt);
+  std::vector<SentBatch> sent = send_batches(batches, device, threads);
   auto next = sent.begin();
   for (const auto& column : columns) {
     column->values = std::move(next->values);
@@ -168,14 +168,13 @@ BatchOptions parse_column_options(py::handle given) {
   return options;
 }
 
-void join(const Columns& columns, ColumnsMemory memory,
-          const std::optional<TransferOptions>& device) {
+void join(const Columns& columns, const ColumnsTarget& target) {
   const bool discard = std::any_of(columns.begin(), columns.end(),
                                    [](const auto& column) { return column->discards; });
   if (discard) warn_discarded_imaginary();
-  if (device) return send_all(columns, *device);
-  allocate(columns, memory);
-  fill(columns);
+  if (target.device) return send_all(columns, *target.device, target.threads);
+  allocate(columns, target.memory);
+  fill(columns, target.threads);
 }
 
 }  // namespace tensorlift

@@ -46,9 +46,14 @@ using Columns = std::vector<std::unique_ptr<Column>>;
 // memory_format), or None for those of stack.
 [[nodiscard]] BatchOptions parse_column_options(py::handle options);
 
-// Fills all columns, on the `device` if there is one, else in `memory`. The GIL is let go of while
-// elements are sent, or copied, if that is much.
-void join(const Columns& columns, ColumnsMemory memory,
-          const std::optional<TransferOptions>& device);
+// Where columns are to be, and how many threads may copy; none: as many as torch uses.
+struct ColumnsTarget {
+  ColumnsMemory memory = ColumnsMemory::kOwn;
+  std::optional<TransferOptions> device;  // if there is one, there and not in `memory`
+  std::optional<int> threads;
+};
+
+// Fills all columns. The GIL is let go of while elements are sent, or copied, if that is much.
+void join(const Columns& columns, const ColumnsTarget& target);
 
 }  // namespace tensorlift

@@ -37,12 +37,16 @@ class Collate:
         pin_memory: whether all tensors of the batch are written to page-locked memory.
         device: where all tensors of the batch are sent, in one transfer, ready on the current
             stream. Not in forked workers.
+        non_blocking: as for :func:`tensorlift.stack`, with `device`.
+        stream: as for :func:`tensorlift.stack`, with `device`.
+        threads: as for :func:`tensorlift.stack`.
         collate_fn_map: as for :func:`tensorlift.collate`.
 
     Raises:
         TypeError: an option is of the wrong type.
-        ValueError: a place has two ways; `pin_memory` together with `device`; torch has no such
-            device here; in a batch, nothing stands at a place that is named.
+        ValueError: a place has two ways; `pin_memory` together with `device`; `stream` without one,
+            or of another one; torch has no such device here; in a batch, nothing stands at a place
+            that is named.
 
     Example:
         >>> import numpy as np, tensorlift, torch
@@ -59,6 +63,9 @@ class Collate:
     channels_last: Collection[Any] = ()
     pin_memory: bool = False
     device: Device | None = None
+    non_blocking: bool = True
+    stream: torch.Stream | None = None
+    threads: int | None = None
     collate_fn_map: CollateFnMap | None = None
 
     def __post_init__(self) -> None:
@@ -83,6 +90,10 @@ class Collate:
             raise ValueError("pin_memory: expected False with device=, got True.")
         if self.device is not None:
             _check_device(self.device)
+        if not isinstance(self.non_blocking, bool):
+            raise TypeError(f"non_blocking: expected True or False, got {self.non_blocking!r}.")
+        _check_stream(self.stream, self.device)
+        _C.check_threads(self.threads)
 
     def __hash__(self) -> int:
         """Of what the options say."""
@@ -92,13 +103,18 @@ class Collate:
         """The batch."""
         is_sent = self.device is not None and _C.can_send_to(self.device)
         device = None if self.device is None else torch.device(self.device)
+        if self.stream is not None and not is_sent:
+            raise ValueError(f"stream: expected None for {device}, got {self.stream!r}.")
+        transfer = (device if is_sent else None, self.non_blocking, self.stream, self.threads)
         memory = "pinned" if self.pin_memory else memory_for_batches()
         fn_map = default_fn_map() if self.collate_fn_map is None else merged(self.collate_fn_map)
         places = _Places(self)
-        batch = _C.collate(samples, fn_map, places.options_for, memory, device if is_sent else None)
+        batch = _C.collate(samples, fn_map, places.options_for, memory, transfer)
         places.check()
         if device is not None and device.type != "cpu":
-            return send(batch, device, None, None) if is_sent else send_plainly(batch, device)
+            if not is_sent:
+                return send_plainly(batch, device)
+            return send(batch, device, self.stream, self.threads, non_blocking=self.non_blocking)
         return pin(batch) if self.pin_memory else batch
 
 
@@ -174,6 +190,15 @@ def _hashable(option: Any) -> Any:
     if isinstance(option, Collection) and not isinstance(option, str):
         return frozenset(option)
     return option
+
+
+def _check_stream(stream: torch.Stream | None, device: Device | None) -> None:
+    if stream is None:
+        return
+    if not isinstance(stream, torch.Stream):
+        raise TypeError(f"stream: expected a torch.Stream or None, got {stream!r}.")
+    if device is None:
+        raise ValueError(f"stream: expected None without device=, got {stream!r}.")
 
 
 def _check_device(device: Device) -> None:

@@ -56,8 +56,8 @@ class DevicePrefetcher(Generic[T]):
     the next iteration does.
 
     Raises:
-        ValueError: torch cannot use the device, or `depth` is less than 1.
-        TypeError: `depth` is no int, or there are `arguments` for what is no DataLoader.
+        ValueError: torch cannot use the device, or `depth` or `threads` is less than 1.
+        TypeError: `depth` or `threads` is no int, or there are `arguments` for what is no DataLoader.
 
     Example:
         >>> import numpy as np, tensorlift
@@ -86,6 +86,7 @@ class DevicePrefetcher(Generic[T]):
             raise TypeError(f"depth: expected an int, got {depth!r}.")
         if depth < 1:
             raise ValueError(f"depth: expected at least 1, got {depth}.")
+        _C.check_threads(threads)
         is_packed = _C.can_send_to(device)  # also says so where it is none
         own = vars(self)  # __setattr__ is the loader's
         own["loader"] = with_arguments(loader, arguments) if arguments else loader

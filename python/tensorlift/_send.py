@@ -6,6 +6,7 @@ Tuples stay tuples here, unlike in :func:`convert`: a batch is what its loader m
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def pin(tree: Any) -> Any:
     tree = replace_leaves(
         tree,
         _is_to_be_pinned,
-        lambda leaves: _send_leaves(leaves, None, None, None),
+        _send_leaves,
         keep=True,
     )
 
@@ -43,12 +44,21 @@ def pin(tree: Any) -> Any:
     return map_leaves(pin_others, tree, keep=True)
 
 
-def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: int | None) -> Any:
+def send(
+    tree: Any,
+    device: torch.device,
+    stream: torch.Stream | None,
+    threads: int | None,
+    *,
+    non_blocking: bool = True,
+) -> Any:
     """The tree with all of its arrays and tensors of the host on the device, ready on `stream`."""
     tree = replace_leaves(
         tree,
         _is_sent,
-        lambda leaves: _send_leaves(leaves, device, stream, threads),
+        partial(
+            _send_leaves, device=device, non_blocking=non_blocking, stream=stream, threads=threads
+        ),
         keep=True,
     )
 
@@ -56,7 +66,7 @@ def send(tree: Any, device: torch.device, stream: torch.Stream | None, threads: 
         if not is_tensor_like(leaf) or leaf.device == device:
             return leaf
         with contextlib.nullcontext() if stream is None else stream:
-            return leaf.to(device, non_blocking=True)
+            return leaf.to(device, non_blocking=non_blocking)
 
     return map_leaves(move, tree, keep=True)
 
@@ -81,9 +91,11 @@ def send_plainly(tree: Any, device: torch.device) -> Any:
 
 def _send_leaves(
     leaves: list[Any],
-    device: torch.device | None,
-    stream: torch.Stream | None,
-    threads: int | None,
+    *,
+    device: torch.device | None = None,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
+    threads: int | None = None,
 ) -> list[torch.Tensor]:
     """The native call, which makes contiguous tensors; but dense ones keep their strides."""
     orders = [_memory_order(leaf) for leaf in leaves]
@@ -91,7 +103,7 @@ def _send_leaves(
         leaf if order is None else leaf.permute(order)
         for leaf, order in zip(leaves, orders, strict=True)
     ]
-    sent = _C.send_tensors(in_order, device, stream, threads)
+    sent = _C.send_tensors(in_order, device, non_blocking, stream, threads)
     for tensor, leaf, order in zip(sent, leaves, orders, strict=True):
         if order is not None:  # in place: permute() would make a view
             tensor.as_strided_(leaf.shape, leaf.stride())

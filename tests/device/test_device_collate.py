@@ -116,6 +116,38 @@ def test_what_torch_collates_arrives_too():
     assert batch.grad.is_pinned()
 
 
+def test_ready_on_the_given_stream(fake):
+    rows = [{"x": np.full(50, i), "late": torch.ones(2, requires_grad=True)} for i in range(4)]
+    stream = torch.Stream(NAME)
+    fake.reset_stats()
+    fake.block_stream(None)  # the current one has work that does not end
+    batch = tensorlift.Collate(device=NAME, stream=stream)(rows)
+    with stream:
+        assert batch["x"].cpu()[:, 9].tolist() == [0, 1, 2, 3]
+        assert batch["late"].tolist() == [[1, 1]] * 4
+    assert fake.stats()["forbidden_wait"] == 0
+
+
+def test_the_host_waits_where_it_is_told_to(fake):
+    rows = [{"x": np.full(50, i), "tensor": torch.ones(2)} for i in range(4)]
+    there = tensorlift.Collate(device=NAME, non_blocking=False)(rows)
+    assert fake.pending() <= 1  # the consumer's own wait for what has happened already
+    on_its_way = tensorlift.Collate(device=NAME)(rows)
+    assert fake.pending() > 1
+    assert torch.equal(there["x"].cpu(), on_its_way["x"].cpu())
+
+
+def test_a_stream_of_another_device_is_refused():
+    collate = tensorlift.Collate(device=NAME, stream=torch.Stream(f"{NAME}:1"))
+    with pytest.raises(ValueError, match=f"stream: expected a stream of {NAME}:0, got one of"):
+        collate([np.ones(3)])
+    collate = tensorlift.Collate(device="cpu", stream=torch.Stream(NAME))
+    with pytest.raises(ValueError, match="stream: expected None for cpu, got"):
+        collate([np.ones(3)])
+    with pytest.raises(ValueError, match="stream: expected None without device=, got"):
+        tensorlift.Collate(stream=torch.Stream(NAME))
+
+
 def test_an_error_names_the_place():
     rows = [{"x": np.ones(2), "y": 1}, {"x": np.ones(3), "y": 2}]
     for options in ({}, {"dtype": torch.float32}):

@@ -290,6 +290,15 @@ def test_refused_during_a_graph_capture(fake):
         tensorlift.stack([np.ones(3)], device=NAME)
 
 
+@pytest.mark.skipif(NAME != "cuda", reason="needs CUDA graphs")
+def test_refused_during_the_capture_of_a_cuda_graph():
+    send(mixed())
+    torch.cuda.synchronize()
+    with torch.cuda.graph(torch.cuda.CUDAGraph()), pytest.raises(RuntimeError, match="capture"):
+        send(mixed())
+    assert same(send(mixed()), mixed())
+
+
 def in_forked_child(function) -> str:
     read, write = os.pipe()
     pid = os.fork()
