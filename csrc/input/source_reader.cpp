@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "binding/options.h"
 #include "binding/rejection.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
@@ -34,6 +35,19 @@ void move_channels(std::size_t index, std::int64_t dim, ArrayView& view, std::in
   move(view.strides, strides);
   view.shape = shape;
   view.strides = strides;
+}
+
+// What torch makes of a list that is not of Python's numbers alone.
+at::Tensor tensor_of_list(std::size_t index, PyObject* list) {
+  try {
+    return unpack_tensor(import_module("torch").attr("tensor")(py::handle(list)));
+  } catch (const py::error_already_set& error) {
+    if (!is_refusal(error)) throw;
+    const std::string why = py::str(error.value()).cast<std::string>();
+    throw TypeError("arrays[" + std::to_string(index) +
+                    "]: expected an array, a tensor or a list of numbers, got " +
+                    Py_TYPE(list)->tp_name + " (" + why.substr(0, why.find('\n')) + ").");
+  }
 }
 
 }  // namespace
@@ -99,17 +113,42 @@ Plan SourceReader::read(std::size_t index) {
 ArrayView SourceReader::view_of(std::size_t index) {
   PyObject* item = items_[index];
   if (options_.takes_tensors && is_tensor(item)) {
-    at::Tensor tensor = unpack_tensor(item);
-    const ArrayView view = view_of_tensor(index, Py_TYPE(item)->tp_name, tensor, tensor_strides_);
-    storages_.push_back(tensor.storage());
-    std::copy(view.shape, view.shape + view.ndim, tensor_shape_);  // of a copy, perhaps
-    ArrayView held = view;
-    held.shape = tensor_shape_;
-    return held;
+    return view_of_tensor_at(index, unpack_tensor(item));
   }
+  if (options_.takes_lists && is_list(item)) return view_of_list(index);
   py::object scalar;
   const ArrayView view = inspect(item, &scalar);
   if (scalar) scalars_.push_back(std::move(scalar));
+  return view;
+}
+
+ArrayView SourceReader::view_of_tensor_at(std::size_t index, at::Tensor tensor) {
+  const char* type_name = Py_TYPE(items_[index])->tp_name;
+  ArrayView view = view_of_tensor(index, type_name, tensor, tensor_strides_);
+  storages_.push_back(tensor.storage());
+  std::copy(view.shape, view.shape + view.ndim, tensor_shape_);  // of a copy, perhaps
+  view.shape = tensor_shape_;
+  return view;
+}
+
+ArrayView SourceReader::view_of_list(std::size_t index) {
+  std::optional<NumberList> numbers = read_number_list(items_[index]);
+  if (!numbers) return view_of_tensor_at(index, tensor_of_list(index, items_[index]));
+  lists_.push_back(std::move(*numbers));
+  NumberList& list = lists_.back();
+  ArrayView view;
+  view.data = list.elements.data();
+  view.shape = list.shape.data();
+  view.ndim = static_cast<int>(list.shape.size());
+  view.element = {list.dtype, ElementKind::kTwin,
+                  static_cast<std::uint8_t>(c10::elementSize(list.dtype))};
+  view.holder = Holder::kArray;
+  std::int64_t stride = view.element.itemsize;
+  for (int d = view.ndim; d-- > 0;) {
+    tensor_strides_[d] = stride;
+    stride *= list.shape[static_cast<std::size_t>(d)];
+  }
+  view.strides = tensor_strides_;
   return view;
 }
 

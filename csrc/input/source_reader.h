@@ -5,12 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "binding/python_api.h"
 #include "input/items.h"
+#include "input/number_list.h"
 #include "input/tensor_input.h"
 #include "plan/array_view.h"
 #include "plan/plan.h"
@@ -23,6 +25,7 @@ struct ReadOptions {
   std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
   bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
   bool takes_tensors = true;                // tensors may stand among the arrays
+  bool takes_lists = false;                 // lists of Python numbers, too
 };
 
 // GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless
@@ -47,12 +50,15 @@ class SourceReader {
   // Adds a tensor that is like the one before it; false: it is not, or is no common tensor.
   [[nodiscard]] bool extend_by_tensor(PyObject* item);
   [[nodiscard]] ArrayView view_of(std::size_t index);
+  [[nodiscard]] ArrayView view_of_tensor_at(std::size_t index, at::Tensor tensor);
+  [[nodiscard]] ArrayView view_of_list(std::size_t index);
 
   Items items_;
   const ReadOptions options_;
   const ConvertOptions convert_;
   Sources sources_;
   std::vector<py::object> scalars_;     // arrays that inspect() made
+  std::deque<NumberList> lists_;        // the numbers of lists
   std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
   TensorSignature signature_;           // of the tensor that was read last; not set after an array
   std::int64_t tensor_shape_[kMaxDims];

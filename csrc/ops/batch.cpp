@@ -135,7 +135,9 @@ Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
 ReadOptions read_options(const BatchOptions& options) {
   return {options.dtype, options.channel_dim,
           /*passes_over_empty=*/options.layout.operation == Operation::kCat,
-          /*takes_tensors=*/true};
+          /*takes_tensors=*/true,
+          /*takes_lists=*/options.layout.operation == Operation::kPad ||
+              options.layout.operation == Operation::kJagged};
 }
 
 Batch make_batch(py::handle arrays, const BatchOptions& options) {

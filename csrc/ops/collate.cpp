@@ -37,12 +37,11 @@ struct PythonSide {
     with_place = get("with_place");
     tensors_are_plain = get("tensors_are_plain");
     with_fields = get("with_fields");
-    lists_as_arrays = get("lists_as_arrays");
     as_list = get("as_list");
     padded = get("Padded");
     jagged = get("Jagged");
   }
-  py::handle open_container, by_torch, with_place, tensors_are_plain, with_fields, lists_as_arrays;
+  py::handle open_container, by_torch, with_place, tensors_are_plain, with_fields;
   py::handle as_list, padded, jagged;
 };
 
@@ -226,11 +225,8 @@ Node Walk::read_dicts(const Batch& batch, const Place* place) {
 Node Walk::read_lists(const Batch& batch, const Place* place) {
   const py::object options = options_at(place, "list");
   if (!options.is_none()) {  // numbers that are to be padded, say
-    const py::object arrays = python_side().lists_as_arrays(batch.as_object(), path_of(place));
-    held_batches_.push_back(arrays);
-    const Batch of_arrays{items_of(arrays), batch.is_tuple, arrays};
     const CollateFunction none{Joining::kArrays, py::object(), py::tuple()};
-    return read_column(of_arrays, none, options, place);
+    return read_column(batch, none, options, place);
   }
   return read_children(Node(Node::Kind::kList), read_sequences(batch.values, place),
                        /*are_tuples=*/true,

@@ -175,23 +175,6 @@ def _unlike_the_first(index: int, path: Path, what: str, got: Any) -> TypeError:
     )
 
 
-def lists_as_arrays(batch: Sequence[Any], path: Path) -> list[Any]:
-    """Lists of numbers, such as a tokenizer's, as arrays of the dtype that torch.tensor gives."""
-    arrays = []
-    for index, numbers in enumerate(batch):
-        if not isinstance(numbers, (list, tuple)):
-            arrays.append(numbers)
-            continue
-        try:
-            arrays.append(torch.tensor(numbers).numpy())
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise TypeError(
-                f"{path_text(index, path)}: expected an array, a tensor or a list of numbers, got "
-                f"{type(numbers).__name__} ({error})."
-            ) from error
-    return arrays
-
-
 def by_torch(
     batch: Sequence[Any], function: CollateFn | None, fn_map: Any, refusal: Any, path: Path
 ) -> Any:

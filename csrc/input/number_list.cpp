@@ -1,0 +1,92 @@
+#include "input/number_list.h"
+
+#include <c10/core/DefaultDtype.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "input/numbers.h"
+
+namespace tensorlift {
+namespace {
+
+c10::ArrayRef<PyObject*> elements_of(PyObject* list) {
+  return {PySequence_Fast_ITEMS(list), static_cast<std::size_t>(PySequence_Fast_GET_SIZE(list))};
+}
+
+// The lengths of the first list, the first list in it, and so on; false: nested too deeply.
+bool read_shape(PyObject* list, Shape& shape) {
+  for (PyObject* inner = list; is_list(inner);) {
+    const c10::ArrayRef<PyObject*> elements = elements_of(inner);
+    if (shape.size() == kMaxDims) return false;
+    shape.push_back(static_cast<std::int64_t>(elements.size()));
+    if (elements.empty()) break;
+    inner = elements[0];
+  }
+  return true;
+}
+
+// Calls function(numbers) with the innermost lists in order; false where that says so, or where a
+// list has another length or depth than the shape says.
+template <typename Function>
+bool for_each_innermost(PyObject* list, const Shape& shape, std::size_t depth, Function& function) {
+  if (!is_list(list)) return false;
+  const c10::ArrayRef<PyObject*> elements = elements_of(list);
+  if (static_cast<std::int64_t>(elements.size()) != shape[depth]) return false;
+  if (depth + 1 == shape.size()) return function(elements);
+  return std::all_of(elements.begin(), elements.end(), [&](PyObject* inner) {
+    return for_each_innermost(inner, shape, depth + 1, function);
+  });
+}
+
+// std::nullopt: a number is of another type.
+std::optional<c10::ScalarType> dtype_of_numbers(PyObject* list, const Shape& shape) {
+  bool any_float = false;
+  bool any_int = false;
+  auto look = [&](c10::ArrayRef<PyObject*> numbers) {
+    for (PyObject* number : numbers) {
+      if (PyLong_CheckExact(number)) {
+        any_int = true;
+      } else if (PyFloat_CheckExact(number)) {
+        any_float = true;
+      } else if (!PyBool_Check(number)) {
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!for_each_innermost(list, shape, 0, look)) return std::nullopt;
+  if (any_float) return c10::get_default_dtype_as_scalartype();
+  const bool is_empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
+  return any_int || is_empty ? c10::kLong : c10::kBool;
+}
+
+}  // namespace
+
+std::optional<NumberList> read_number_list(PyObject* list) {
+  NumberList read;
+  if (!read_shape(list, read.shape)) return std::nullopt;
+  const auto dtype = dtype_of_numbers(list, read.shape);
+  const bool is_float = dtype == c10::kFloat || dtype == c10::kDouble;
+  if (!dtype || !(is_float || dtype == c10::kLong || dtype == c10::kBool)) return std::nullopt;
+  read.dtype = *dtype;
+  const std::size_t itemsize = c10::elementSize(*dtype);
+  std::vector<double> numbers_as_double;
+  auto write = [&](c10::ArrayRef<PyObject*> numbers) {
+    const std::size_t begin = read.elements.size();
+    read.elements.resize(begin + numbers.size() * itemsize);
+    void* to = read.elements.data() + begin;
+    if (!is_float) return write_integers(numbers, *dtype, to);
+    if (dtype == c10::kDouble) return write_floats(numbers, static_cast<double*>(to));
+    numbers_as_double.resize(numbers.size());
+    if (!write_floats(numbers, numbers_as_double.data())) return false;
+    std::transform(numbers_as_double.begin(), numbers_as_double.end(), static_cast<float*>(to),
+                   [](double number) { return static_cast<float>(number); });
+    return true;
+  };
+  if (!for_each_innermost(list, read.shape, 0, write)) return std::nullopt;
+  return read;
+}
+
+}  // namespace tensorlift

@@ -1,0 +1,28 @@
+// Lists of Python numbers, such as a tokenizer returns: read into memory of our own.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "binding/python_api.h"
+#include "plan/array_view.h"
+
+namespace tensorlift {
+
+[[nodiscard]] inline bool is_list(PyObject* object) {
+  return PyList_CheckExact(object) || PyTuple_CheckExact(object);
+}
+
+struct NumberList {
+  std::vector<char> elements;
+  c10::ScalarType dtype;
+  Shape shape;
+};
+
+// Numbers that are exactly int, bool or float, in a list or tuple, or in lists of lists of equal
+// lengths, with the dtype that torch.tensor(list) gives; int64 where there are none. std::nullopt:
+// something else. Runs no Python code. GIL held.
+[[nodiscard]] std::optional<NumberList> read_number_list(PyObject* list);
+
+}  // namespace tensorlift

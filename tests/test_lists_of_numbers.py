@@ -1,0 +1,76 @@
+"""Lists of Python numbers, as tokenizers return them, beside arrays and tensors: pad and jagged."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tensorlift
+
+NUMBERS = st.one_of(
+    st.lists(st.booleans()),
+    st.lists(st.integers(-(2**63), 2**63 - 1)),
+    st.lists(st.one_of(st.booleans(), st.integers(-(2**40), 2**40))),
+    st.lists(st.floats()),
+    st.lists(st.one_of(st.floats(), st.integers(-1000, 1000))),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9))),
+    st.lists(st.lists(st.floats(), min_size=2, max_size=2)),
+)
+
+
+@given(NUMBERS.filter(len))
+def test_values_and_dtypes_are_those_of_torch_tensor(numbers):
+    expected = torch.tensor(numbers)
+    for ours in (tensorlift.pad([numbers]).batch[0], tensorlift.jagged([numbers]).values):
+        assert ours.dtype == expected.dtype
+        assert torch.equal(ours.nan_to_num(7.0), expected.nan_to_num(7.0))
+
+
+def test_the_default_dtype_is_followed():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert tensorlift.pad([[0.1]]).batch.tolist() == [[0.1]]
+        assert tensorlift.pad([[0.1]]).batch.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_lists_beside_arrays_and_tensors():
+    mixed = [[1, 2, 3], np.array([4]), torch.tensor([5, 6]), (7,), []]
+    batch, sizes = tensorlift.pad(mixed)
+    assert batch.tolist() == [[1, 2, 3], [4, 0, 0], [5, 6, 0], [7, 0, 0], [0, 0, 0]]
+    assert batch.dtype == torch.int64
+    assert sizes.flatten().tolist() == [3, 1, 2, 1, 0]
+    assert tensorlift.jagged(mixed).values.tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_numbers_that_are_no_python_numbers():
+    strange = [[np.int64(3), 4], [torch.tensor(5)], [True]]
+    assert tensorlift.pad(strange).batch.tolist() == [[3, 4], [5, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("bad", [[1, "a"], [1, [2]], [[1, 2], [3]], [2**70], [None], [{}]], ids=str)
+def test_errors_name_the_list(bad):
+    with pytest.raises(
+        TypeError, match=r"arrays\[1\]: expected an array, a tensor or a list of numbers, got list"
+    ):
+        tensorlift.pad([[1], bad])
+    with pytest.raises(TypeError, match=r'samples\[1\]\["ids"\]: expected an array'):
+        tensorlift.Collate(jagged=["ids"])([{"ids": [1]}, {"ids": bad}])
+
+
+def test_a_list_that_contains_itself():
+    endless = [1]
+    endless.append(endless)
+    first = []
+    first.append(first)
+    for bad in (endless, first):
+        with pytest.raises((TypeError, RecursionError)):
+            tensorlift.pad([bad])
+
+
+def test_lists_are_no_arrays_elsewhere():
+    for function in (tensorlift.stack, tensorlift.cat, tensorlift.from_numpy):
+        with pytest.raises(TypeError, match=r"arrays\[0\]: expected numpy.ndarray, got list"):
+            function([[1, 2]])
