@@ -57,7 +57,8 @@ class DevicePrefetcher(Generic[T]):
 
     Raises:
         ValueError: torch cannot use the device, or `depth` or `threads` is less than 1.
-        TypeError: `depth` or `threads` is no int, or there are `arguments` for what is no DataLoader.
+        TypeError: `depth` or `threads` is no int, or there are `arguments` for what is no
+            DataLoader.
 
     Example:
         >>> import numpy as np, tensorlift
