@@ -5,8 +5,8 @@
 
 namespace tensorlift {
 
-// `copy`: None, or whether all are copied. NotImplemented where a tensor is on another device, which
-// is left to Python. Throws TypeError, or RuntimeError as Tensor.numpy() does, that names
+// `copy`: None, or whether all are copied. NotImplemented where a tensor is on another device,
+// which is left to Python. Throws TypeError, or RuntimeError as Tensor.numpy() does, that names
 // tensors[i]. GIL held.
 [[nodiscard]] py::object to_numpy(py::handle tensors, py::handle copy);
 
