@@ -202,6 +202,16 @@ def test_errors_name_the_array_and_both_shapes():
         tensorlift.pad([arrays[0], np.zeros(3)])
 
 
+@pytest.mark.parametrize("other", [np.zeros(4), np.zeros((3, 1))], ids=["length", "dimensions"])
+@pytest.mark.parametrize("join", [tensorlift.stack, tensorlift.collate])
+def test_different_shapes_are_refused_with_the_words_of_torch(join, other):
+    words = "equal size"  # what MONAI looks for, to add the key and its hint
+    with pytest.raises(RuntimeError, match=words):
+        torch.stack([torch.zeros(3), torch.from_numpy(other)])
+    with pytest.raises((RuntimeError, ValueError), match=words):
+        join([np.zeros(3), other])
+
+
 @pytest.mark.parametrize("name", ["stack", "cat", "pad", "jagged"])
 def test_a_batch_needs_arrays(tl, name):
     function = getattr(tl, name)
@@ -210,7 +220,7 @@ def test_a_batch_needs_arrays(tl, name):
     for wrong in (np.zeros((2, 2)), torch.zeros(2, 2), "text", {"a": np.zeros(2)}):
         with pytest.raises(TypeError, match=r"^arrays: "):
             function(wrong)
-    for item in (None, 1.0, "text", [1, 2], np.array(["a"]), np.zeros(2, object)):
+    for item in (None, 1.0, "text", [1, "a"], np.array(["a"]), np.zeros(2, object)):
         with pytest.raises(TypeError, match=r"^arrays\[1\]: "):
             function([np.zeros(2), item])
     masked = np.ma.masked_array(np.zeros(2), [True, False])

@@ -69,7 +69,6 @@ def test_a_date_scalar(tl):
 
 
 REFUSED = {
-    "object": (np.array([None, 1], object), "array.astype(numpy.float32)"),
     "str": (np.array(["a", "bc"]), "Turn text into numbers"),
     "bytes": (np.array([b"a", b"bc"]), "Turn text into numbers"),
     "structured": (np.zeros(2, [("x", "f4"), ("y", "i4")]), "array['x']"),
@@ -85,6 +84,7 @@ REFUSED = {
         "array['f0']",
     ),
     "str scalar": (np.str_("a"), "Turn text into numbers"),
+    "object": (np.array([None, 1], object), "list(array) where its elements are arrays"),
     "object 0-d": (np.array(None), "array.astype(numpy.float32)"),
 }
 if hasattr(np.dtypes, "StringDType"):
@@ -110,3 +110,11 @@ def test_the_error_names_dtype_shape_and_remedy(case):
     assert remedy in message
     assert str(array.shape) in message
     assert case == "masked" or str(array.dtype) in message
+
+
+def test_the_remedy_for_an_array_of_arrays_helps(tl):
+    ragged = np.empty(2, object)
+    ragged[:] = [np.arange(3.0), np.arange(2.0)]
+    with pytest.raises(TypeError, match=r"^arrays\[0\]"):
+        tl.from_numpy([ragged])
+    assert [len(tensor) for tensor in tl.from_numpy(list(ragged))] == [3, 2]

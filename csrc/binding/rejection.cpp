@@ -35,8 +35,10 @@ std::string dtype_remedy(PyObject* item) {
     return "Convert its fields one by one, for instance array[" + first + "].";
   }
   const std::string kind = text(dtype.attr("kind"));
-  if (kind == "O")
-    return "Make its elements numbers, for instance with array.astype(numpy.float32).";
+  if (kind == "O") {
+    return "Pass list(array) where its elements are arrays, or array.astype(numpy.float32) where "
+           "they are numbers.";
+  }
   if (kind == "U" || kind == "S" || kind == "T") {
     return "Turn text into numbers first, for instance token ids, or array.astype(numpy.float32) "
            "where it spells numbers.";

@@ -19,8 +19,7 @@ constexpr std::size_t kBlockFrom = 16 << 10;
 
 c10::DataPtr allocate_pageable(std::size_t nbytes) {
   if (nbytes < kBlockFrom) return c10::GetAllocator(c10::DeviceType::CPU)->allocate(nbytes);
-  void* memory = allocate_block(nbytes);
-  return {memory, memory, block_deleter(nbytes), c10::Device(c10::DeviceType::CPU)};
+  return allocate_storage(nbytes);
 }
 
 bool populate([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t nbytes) {

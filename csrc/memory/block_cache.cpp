@@ -1,5 +1,6 @@
 #include "memory/block_cache.h"
 
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <c10/util/Exception.h>
 #include <sys/mman.h>
@@ -146,10 +147,20 @@ void* allocate_fresh(std::size_t nbytes) {
   return block;
 }
 
+void report_freed(void* block) noexcept { c10::profiledCPUMemoryReporter().Delete(block); }
+
+void free_uncached(void* block) {
+  report_freed(block);
+  c10::free_cpu(block);
+}
+
 // One deleter a size, so that a tensor's storage needs no note of the size of its block.
 template <std::size_t... Index>
 constexpr std::array<c10::DeleterFnPtr, sizeof...(Index)> deleters(std::index_sequence<Index...>) {
-  return {[](void* block) { free_block(block, size_of(Index)); }...};
+  return {[](void* block) {
+    report_freed(block);
+    free_block(block, size_of(Index));
+  }...};
 }
 
 constexpr auto kDeleters = deleters(std::make_index_sequence<kSizeCount>());
@@ -174,8 +185,13 @@ void free_block(void* block, std::size_t nbytes) noexcept {
   c10::free_cpu(block);
 }
 
-c10::DeleterFnPtr block_deleter(std::size_t nbytes) {
-  return is_cacheable(nbytes) ? kDeleters[size_index(rounded(nbytes))] : &c10::free_cpu;
+c10::DataPtr allocate_storage(std::size_t nbytes) {
+  const c10::DeleterFnPtr deleter =
+      is_cacheable(nbytes) ? kDeleters[size_index(rounded(nbytes))] : &free_uncached;
+  void* block = allocate_block(nbytes);
+  c10::DataPtr memory(block, block, deleter, c10::Device(c10::DeviceType::CPU));
+  c10::profiledCPUMemoryReporter().New(block, nbytes);
+  return memory;
 }
 
 void empty_block_cache() { cache.get().clear(); }

@@ -23,8 +23,9 @@ inline constexpr std::size_t kCacheLimit = 64 << 20;
 // process ends. When the cache is full its oldest blocks go back to the system.
 void free_block(void* block, std::size_t nbytes) noexcept;
 
-// A function that takes back a block of that size.
-[[nodiscard]] c10::DeleterFnPtr block_deleter(std::size_t nbytes);
+// A block for a tensor's storage, which takes itself back. torch.profiler(profile_memory=True) sees
+// it come and go, as it sees what torch's own allocator gives.
+[[nodiscard]] c10::DataPtr allocate_storage(std::size_t nbytes);
 
 // Gives all unused blocks back to the system.
 void empty_block_cache();

@@ -30,8 +30,9 @@ Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
         array_name(form.first) + ": expected shape " + shape_text(first) + " like arrays[0], got " +
         shape_text(sources.shape_copy(form)) +
         (static_cast<std::size_t>(form.ndim) == first.size()
-             ? ". Use pad() or jagged() for a batch of different shapes, or cat() to join them."
-             : ". Give them one number of dimensions first."));
+             ? ". Use pad() or jagged() for a batch of different shapes, or cat() to join them: "
+             : ". Give them one number of dimensions first: ") +
+        "only arrays of equal size can be stacked.");  // MONAI looks for torch's "equal size"
   }
   layout.shape.insert(layout.shape.begin() + layout.dim, static_cast<std::int64_t>(sources.size()));
   return layout;

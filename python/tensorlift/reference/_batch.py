@@ -101,7 +101,7 @@ def pad(
         raise ValueError(f'side: expected "right" or "left", got {side!r}.')
     if not isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
         raise TypeError(f"value: expected a number, got {value!r}.")
-    items = as_list(arrays)
+    items = _numbers_as_tensors(as_list(arrays))
     tensors = read(items, dtype, channel_dim, threads)
     shape = padded_shape(tensors, multiple_of)
     result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
@@ -131,7 +131,7 @@ def jagged(
 ) -> Jagged:
     """What :func:`tensorlift.jagged` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
-    items = as_list(arrays)
+    items = _numbers_as_tensors(as_list(arrays))
     tensors = read(items, dtype, None, threads)
     shape, _ = joined_shape(tensors, 0, pass_over=False)
     strides = torch.cat(models(items, None)).stride()
@@ -144,6 +144,24 @@ def jagged(
     return Jagged(
         on_device(values, target, stream), on_device(torch.tensor(offsets), target, stream)
     )
+
+
+def _numbers_as_tensors(items: list[Any]) -> list[Any]:
+    return [
+        _number_tensor(item, index) if isinstance(item, (list, tuple)) else item
+        for index, item in enumerate(items)
+    ]
+
+
+def _number_tensor(numbers: Any, index: int) -> torch.Tensor:
+    try:
+        tensor = torch.tensor(numbers, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"arrays[{index}]: expected an array, a tensor or a list of numbers, "
+            f"got {type(numbers).__name__} ({error})."
+        ) from None
+    return tensor if tensor.numel() else tensor.long()  # nothing in it says that it is float
 
 
 def _padding(value: Any, dtype: torch.dtype) -> torch.Tensor:
