@@ -61,6 +61,14 @@ def test_errors_name_the_list(tl, bad):
         tensorlift.Collate(jagged=["ids"])([{"ids": [1]}, {"ids": bad}])
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_subclasses_are_no_lists_of_numbers(tl, kind):
+    subclass = type("Subclass", (kind,), {})
+    for function in (tl.pad, tl.jagged):
+        with pytest.raises(TypeError, match=r"arrays\[1\]: expected numpy.ndarray, got Subclass"):
+            function([[1], subclass([2])])
+
+
 def test_a_list_that_contains_itself():
     endless = [1]
     endless.append(endless)

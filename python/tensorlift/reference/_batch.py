@@ -148,7 +148,7 @@ def jagged(
 
 def _numbers_as_tensors(items: list[Any]) -> list[Any]:
     return [
-        _number_tensor(item, index) if isinstance(item, (list, tuple)) else item
+        _number_tensor(item, index) if type(item) in (list, tuple) else item
         for index, item in enumerate(items)
     ]
 
