@@ -481,7 +481,13 @@ def test_shared_memory_is_full():
         timeout=120,
     )
     assert run.stdout.startswith("arrived\n"), run.stderr
-    assert "No space left on device" in run.stdout or "shared memory: expected" in run.stdout
+    # torch 2.11 and older do not pass on why: "unable to allocate shared memory(shm)".
+    words = (
+        "No space left on device",
+        "shared memory: expected",
+        "unable to allocate shared memory",
+    )
+    assert any(text in run.stdout for text in words), run.stdout
 
 
 def test_no_memory_for_a_segment():

@@ -18,7 +18,7 @@ HUGE = [np.full((1024, 1024), i, dtype=np.float64) for i in range(10)]  # more t
 
 def memory_events(path, make):
     """Bytes of each allocation, and minus the bytes of each release, while `make` runs."""
-    with torch.profiler.profile(profile_memory=True) as profile:
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
         batch = make()
         del batch
     profile.export_chrome_trace(str(path))
