@@ -451,6 +451,25 @@ def test_cat_of_nothing_but_arrays_without_elements(tl):
     assert tl.cat([empty, floats(2, 3, 4)], channel_dim=-1).shape == (4, 2, 3)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_no_boxes_beside_boxes(tl, side):
+    """An annotation without boxes is an array of shape (0,) more often than one of (0, 4)."""
+    boxes, none = floats(3, 4), np.zeros(0, np.float32)
+    for arrays in ([boxes, none], [none, boxes], [none, torch.ones(1, 4), boxes]):
+        batch, sizes = tl.pad(arrays, side=side, value=7, multiple_of=(1, 3))
+        filled = [a if len(a) else np.zeros((0, 4), np.float32) for a in arrays]
+        expected = tl.pad(filled, side=side, value=7, multiple_of=(1, 3))
+        assert torch.equal(batch, expected.batch)
+        assert torch.equal(sizes, expected.sizes)
+        assert tl.explain(arrays, operation="pad", multiple_of=(1, 3)).shape == batch.shape
+    values, offsets = tl.jagged([none, boxes, none])
+    assert torch.equal(values, torch.from_numpy(boxes))
+    assert offsets.tolist() == [0, 0, 3, 3]
+    assert tl.pad([none, none]).sizes.tolist() == [[0], [0]]
+    with pytest.raises(ValueError, match=r"^arrays\[1\]: expected a 1-D array"):
+        tl.pad([none, np.float32(1)])
+
+
 def test_explain_ignores_what_the_operation_does_not_have(tl):
     arrays = [np.ones((2, 3)), np.ones((2, 5))]
     assert tl.explain(arrays, operation="jagged", dim=1, channel_dim=-1).error is not None

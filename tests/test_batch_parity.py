@@ -42,7 +42,8 @@ def lists(draw):
     dtypes = draw(st.sampled_from([["f4"], ["i4", "f4"], COMMON_DTYPES, DTYPES]))
     changes = draw(st.sampled_from([SHAPE_KEEPING, CHANGES]))
     some_array = arrays(st.tuples(*sizes), dtypes, changes)
-    items = st.one_of(some_array, some_array, some_array.map(tensors_too))
+    empty = st.sampled_from(dtypes).map(lambda dtype: np.zeros(0, dtype))  # fits to all but stack
+    items = st.one_of(some_array, some_array, some_array.map(tensors_too), empty)
     return draw(st.lists(items, max_size=4))
 
 

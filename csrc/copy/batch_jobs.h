@@ -73,8 +73,8 @@ class BatchJobs {
 
  private:
   void add_padding(const ArrayView& view) {
-    slots_.for_each_padding(view, [&](const std::int64_t* box, char* data) {
-      padding_.fill(view.ndim, box, data, slots_.strides(), jobs_);
+    slots_.for_each_padding(view, [&](int ndim, const std::int64_t* box, char* data) {
+      padding_.fill(ndim, box, data, slots_.strides(), jobs_);
     });
   }
 

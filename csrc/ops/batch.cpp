@@ -134,7 +134,7 @@ Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
 
 ReadOptions read_options(const BatchOptions& options) {
   return {options.dtype, options.channel_dim,
-          /*passes_over_empty=*/options.layout.operation == Operation::kCat,
+          /*passes_over_empty=*/options.layout.operation != Operation::kStack,
           /*takes_tensors=*/true,
           /*takes_lists=*/options.layout.operation == Operation::kPad ||
               options.layout.operation == Operation::kJagged};

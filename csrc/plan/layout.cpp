@@ -38,7 +38,8 @@ Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
   return layout;
 }
 
-// torch.cat passes over 1-D arrays without elements, whatever the others' shapes.
+// An array of shape (0,), whatever the shapes of the others: torch.cat passes over it, and "no
+// boxes" often comes as such.
 bool is_passed_over(const Sources& sources, const Sources::Form& form) {
   return form.ndim == 1 && sources.shape(form)[0] == 0;
 }
@@ -61,7 +62,7 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
       throw ValueError(array_name(form.first) +
                        ": expected at least 1 dimension, got a 0-d array. Use stack().");
     }
-    if (model == nullptr && (is_jagged || !is_passed_over(sources, form))) model = &form;
+    if (model == nullptr && !is_passed_over(sources, form)) model = &form;
   }
   if (model == nullptr) return {options.operation, 0, false, Shape{0}, false};
   Layout layout{options.operation, wrapped(options.dim, model->ndim), false,
@@ -70,7 +71,7 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
   const Shape like = layout.shape;
   std::int64_t length = 0;
   sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    if (!is_jagged && is_passed_over(sources, form)) return;
+    if (is_passed_over(sources, form)) return;
     const std::int64_t* shape = sources.shape(form);
     bool fits = static_cast<std::size_t>(form.ndim) == like.size();
     for (std::size_t d = 0; fits && d < like.size(); ++d) fits = d == dim || shape[d] == like[d];
@@ -96,12 +97,17 @@ std::int64_t multiple_for(const LayoutOptions& options, std::size_t dim) {
 }
 
 Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
-  Shape largest = sources.shape_copy(sources.forms()[0]);
+  const Sources::Form& model = padding_model(sources);
+  Shape largest = sources.shape_copy(model);
   bool has_padding = false;
   for (const auto& form : sources.forms()) {
-    if (static_cast<std::size_t>(form.ndim) != largest.size()) {
-      throw ValueError(array_name(form.first) + ": expected a " + std::to_string(largest.size()) +
-                       "-D array like arrays[0], got shape " +
+    if (is_passed_over(sources, form) && form.ndim <= model.ndim) {
+      has_padding = true;
+      continue;
+    }
+    if (form.ndim != model.ndim) {
+      throw ValueError(array_name(form.first) + ": expected a " + std::to_string(model.ndim) +
+                       "-D array like " + array_name(model.first) + ", got shape " +
                        shape_text(sources.shape_copy(form)) +
                        ". Give them one number of dimensions first.");
     }
@@ -130,6 +136,13 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
 }
 
 }  // namespace
+
+const Sources::Form& padding_model(const Sources& sources) {
+  for (const auto& form : sources.forms()) {
+    if (form.ndim > 0 && !is_passed_over(sources, form)) return form;
+  }
+  return sources.forms()[0];
+}
 
 Layout plan_layout(const Sources& sources, const LayoutOptions& options) {
   if (sources.size() == 0) {

@@ -33,6 +33,10 @@ struct Layout {
 // (`dim` is out of range).
 [[nodiscard]] Layout plan_layout(const Sources& sources, const LayoutOptions& options);
 
+// kPad: the first array that counts dimensions. One of shape (0,) among such of more dimensions has
+// no elements, and the sizes of this one but for the first.
+[[nodiscard]] const Sources::Form& padding_model(const Sources& sources);
+
 // The slots of a batch at `data` with these strides, in bytes, one after another.
 class Slots {
  public:
@@ -52,22 +56,23 @@ class Slots {
   // How many times all slots take turns while memory goes by: 1 where they follow each other.
   [[nodiscard]] std::int64_t rows() const;
 
-  // kPad: calls fill(shape [ndim], data) for boxes with the strides of the slots which together are
-  // all of the slot that next() gave last, but for `view`'s elements.
+  // kPad: calls fill(ndim, shape [ndim], data) for boxes with the strides of the slots which
+  // together are all of the slot that next() gave last, but for `view`'s elements.
   template <typename Function>
   void for_each_padding(const ArrayView& view, Function fill) const {
+    const int ndim = static_cast<int>(slot_shape_.size());
     std::int64_t box[kMaxDims];
     char* data = slot_;
-    for (int d = 0; d < view.ndim; ++d) {
+    for (int d = 0; d < ndim; ++d) {
       const std::int64_t padding = slot_shape_[d] - view.shape[d];
       if (padding > 0) {
         box[d] = padding;
-        for (int inner = d + 1; inner < view.ndim; ++inner) box[inner] = slot_shape_[inner];
-        fill(box, layout_.pad_left ? data : data + view.shape[d] * strides_[d]);
+        for (int inner = d + 1; inner < ndim; ++inner) box[inner] = slot_shape_[inner];
+        fill(ndim, box, layout_.pad_left ? data : data + view.shape[d] * strides_[d]);
         if (layout_.pad_left) data += padding * strides_[d];
       }
       box[d] = view.shape[d];
-      if (view.shape[d] == 0) return;  // all of it is padding
+      if (view.shape[d] == 0) return;  // all of it is padding; (0,) has no more dimensions
     }
   }
 

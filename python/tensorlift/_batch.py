@@ -199,7 +199,8 @@ def pad(
     the result is written exactly once.
 
     Args:
-        arrays: as for :func:`stack`, with the same number of dimensions, of any sizes.
+        arrays: as for :func:`stack`, with the same number of dimensions, of any sizes. One of shape
+            (0,) is taken as one without rows: its size is 0, then those of the first of the others.
         value: what the padding consists of; it must be within the range of the result's dtype.
         side: "right" pads behind the elements of every dimension, "left" before them.
         multiple_of: every dimension is padded to a multiple of this; a sequence has one number for
@@ -298,7 +299,8 @@ def jagged(
     element is copied exactly once.
 
     Args:
-        arrays: as for :func:`stack`, of shapes (length, ...) with any lengths.
+        arrays: as for :func:`stack`, of shapes (length, ...) with any lengths; (0,) is of length 0
+            whatever the other dimensions are.
         dtype: as for :func:`stack`.
         out: as for :func:`stack`; it gets the values.
         pin_memory: as for :func:`stack`; the offsets stay in pageable memory.

@@ -12,7 +12,7 @@ from .._batch import Jagged, Padded
 from .._typing import ArraysOrTensors, Device, Number, Side
 from ._convert import as_list, cast
 from ._device import check_device, on_device
-from ._layout import first, joined_shape, padded_shape, stacked_shape, wrapped
+from ._layout import first, joined_shape, padded_shape, stacked_shape, with_dimensions, wrapped
 from ._output import finish, make_output
 from ._read import models, read
 
@@ -64,7 +64,7 @@ def cat(
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     items = as_list(arrays)
     tensors = read(items, dtype, channel_dim, threads, pass_over=True)
-    shape, dim = joined_shape(tensors, dim, pass_over=True)
+    shape, dim = joined_shape(tensors, dim)
     strides = torch.cat(models(items, channel_dim), dim).stride()
     result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory)
     begin = 0
@@ -102,7 +102,7 @@ def pad(
     if not isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
         raise TypeError(f"value: expected a number, got {value!r}.")
     items = _numbers_as_tensors(as_list(arrays))
-    tensors = read(items, dtype, channel_dim, threads)
+    tensors = with_dimensions(read(items, dtype, channel_dim, threads, pass_over=True))
     shape = padded_shape(tensors, multiple_of)
     result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
     result.copy_(_padding(value, result.dtype))
@@ -132,13 +132,14 @@ def jagged(
     """What :func:`tensorlift.jagged` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     items = _numbers_as_tensors(as_list(arrays))
-    tensors = read(items, dtype, None, threads)
-    shape, _ = joined_shape(tensors, 0, pass_over=False)
+    tensors = read(items, dtype, None, threads, pass_over=True)
+    shape, _ = joined_shape(tensors, 0)
     strides = torch.cat(models(items, None)).stride()
     result = make_output(shape, tensors, dtype, None, strides, out, pin_memory)
     offsets = [0]
     for tensor in tensors:
-        result[offsets[-1] : offsets[-1] + len(tensor)].copy_(cast(tensor, result.dtype))
+        if len(tensor):  # one of shape (0,) may have fewer dimensions
+            result[offsets[-1] : offsets[-1] + len(tensor)].copy_(cast(tensor, result.dtype))
         offsets.append(offsets[-1] + len(tensor))
     values = finish(result, out, tensors)
     return Jagged(

@@ -12,7 +12,7 @@ from .._explain import blame
 from .._explanation import Entry, Explanation
 from .._typing import ArraysOrTensors, Operation, Readonly
 from ._convert import as_list, check_dtype, check_options, plan_item
-from ._layout import joined_shape, padded_shape, promoted_dtype, stacked_shape
+from ._layout import joined_shape, padded_shape, promoted_dtype, stacked_shape, with_dimensions
 from ._read import channels_first, check_date_units, read_item
 
 
@@ -36,7 +36,6 @@ def explain(
             for index, item in enumerate(as_list(arrays))
         )
     check_dtype(dtype)
-    is_cat = operation == "cat"
     if operation == "jagged":
         channel_dim = None
     tensors: list[torch.Tensor] = []
@@ -44,7 +43,7 @@ def explain(
     for index, item in enumerate(as_list(arrays)):
         try:
             tensor = channels_first(
-                index, read_item(index, item, dtype), channel_dim, pass_over=is_cat
+                index, read_item(index, item, dtype), channel_dim, pass_over=operation != "stack"
             )
         except (TypeError, ValueError, IndexError) as error:
             entries.append(_rejected(index, item, str(error)))
@@ -78,9 +77,8 @@ def _shape(
             raise IndexError(f"dim: expected a number from {-ndim} to {ndim - 1}, got {dim}.")
         return stacked_shape(tensors, dim % ndim)
     if operation == "pad":
-        return padded_shape(tensors, multiple_of)
-    is_cat = operation == "cat"
-    return joined_shape(tensors, dim if is_cat else 0, pass_over=is_cat)[0]
+        return padded_shape(with_dimensions(tensors), multiple_of)
+    return joined_shape(tensors, dim if operation == "cat" else 0)[0]
 
 
 def _rejected(index: int, item: Any, error: str) -> Entry:

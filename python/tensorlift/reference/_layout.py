@@ -21,13 +21,11 @@ def stacked_shape(tensors: list[torch.Tensor], dim: int) -> list[int]:
     return [*shape[:dim], len(tensors), *shape[dim:]]
 
 
-def joined_shape(
-    tensors: list[torch.Tensor], dim: int, *, pass_over: bool
-) -> tuple[list[int], int]:
+def joined_shape(tensors: list[torch.Tensor], dim: int) -> tuple[list[int], int]:
     for index, tensor in enumerate(tensors):
         if tensor.dim() == 0:
             raise ValueError(f"arrays[{index}]: expected at least 1 dimension, got a 0-d array.")
-    counted = [t for t in tensors if not (pass_over and t.shape == (0,))]
+    counted = [t for t in tensors if t.shape != (0,)]
     first(tensors)
     if not counted:
         return [0], 0
@@ -35,7 +33,7 @@ def joined_shape(
     dim = wrapped(dim, model.dim())
     length = 0
     for index, tensor in enumerate(tensors):
-        if pass_over and tensor.shape == (0,):
+        if tensor.shape == (0,):
             continue
         others = [size for d, size in enumerate(tensor.shape) if d != dim]
         if tensor.dim() != model.dim() or others != [
@@ -44,6 +42,14 @@ def joined_shape(
             raise ValueError(f"arrays[{index}]: expected a shape like {tuple(model.shape)}.")
         length += tensor.shape[dim]
     return [*model.shape[:dim], length, *model.shape[dim + 1 :]], dim
+
+
+def with_dimensions(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Gives tensors of shape (0,) the dimensions of the first of another shape."""
+    model = next((t for t in tensors if t.dim() > 0 and t.shape != (0,)), None)
+    if model is None:
+        return tensors
+    return [t.reshape(0, *model.shape[1:]) if t.shape == (0,) else t for t in tensors]
 
 
 def padded_shape(tensors: list[torch.Tensor], multiple_of: int | Sequence[int]) -> list[int]:
