@@ -1,10 +1,11 @@
-"""Writes the README's benchmark tables, and draws the plots, from the recorded results.
+"""Writes the benchmark tables of two pages, and draws the plots, from the recorded results.
 
-    python benchmarks/report.py            # README.md between its two marks, benchmarks/plots/*.png
-    python benchmarks/report.py --check    # only says whether README.md is up to date
+    python benchmarks/report.py            # both pages between their marks, benchmarks/plots/*.png
+    python benchmarks/report.py --check    # only says whether the pages are up to date
 
-A table has of each case the first peer, those of which a ratio is promised, and every loss. Results
-are recorded on a machine that does nothing else, with
+benchmarks/README.md has of each case the first peer, those of which a ratio is promised, and every
+loss; README.md has the rows of IN_README. Results are recorded on a machine that does nothing
+else, with
 
     python -m tensorlift bench --suite NAME --json benchmarks/results/NAME-WHERE.json
 
@@ -27,7 +28,22 @@ from tensorlift._bench.harness import Result
 from tensorlift._text import format_time
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- tables of benchmarks/report.py -->", "<!-- end of the tables -->"
+TABLES = ("<!-- tables of benchmarks/report.py -->", "<!-- end of the tables -->")
+FIGURES = ("<!-- figures of benchmarks/report.py -->", "<!-- end of the figures -->")
+IN_README = [  # case, peer; in the order of the page
+    ("1000 x float32(64)", "[torch.from_numpy]"),
+    ("1 x float32(64)", "[torch.from_numpy]"),
+    ("256 mirrored (64, 64) float64", "[from_numpy(a.copy())]"),
+    ("stack 1000 x float32(64)", "torch.stack([from_numpy])"),
+    ("stack 64 x uint8(224,224,3)", "torch.stack([from_numpy])"),
+    ("the same to float32", "torch.stack().to(float32)"),
+    ("stack 1 x float32(64)", "from_numpy(np.array(list))"),
+    ("pad 256 x int64(10..512)", "pad_sequence([from_numpy])"),
+    ("100 MiB float64 to float32, 2 thread(s), warm", "Tensor.copy_"),
+    ("collate 256 x dict of image, label, boxes, int, str", "default_collate"),
+    ("DataLoader, 2 workers, image, label, boxes, int, str", "default_collate"),
+    ("DataLoader, 2 workers, 25 us of work a sample", "default_collate"),
+]
 TITLES = {
     "convert": "A list of tensors:",
     "batch": "One tensor:",
@@ -128,12 +144,28 @@ def tables(of: Sequence[Recording]) -> str:
     return "\n\n".join(parts)
 
 
-def with_tables(readme: str, text: str) -> str:
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def figures(of: Sequence[Recording]) -> str:
+    """The rows of IN_README, all of one machine."""
+    machine = of[0].machine
+    by_name = {
+        (result["case"], result["peer"]): result
+        for recording in of
+        if recording.machine == machine
+        for result in report.comparisons(recording.results)
+    }
+    header = ("case", "peer", "tensorlift", "peer", "ratio")
+    rows = [header, ("---",) * 5, *(cells(by_name[name])[:5] for name in IN_README)]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"Medians per array or sample, creation and release, on {origin(machine)}:\n\n{table}"
+
+
+def with_text(page: str, marks: tuple[str, str], text: str) -> str:
+    """The page with `text` between the marks."""
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise SystemExit(f"README.md: expected the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+        raise SystemExit(f"expected the lines {marks[0]} and {marks[1]}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def draw(of: Sequence[Recording], folder: Path) -> None:
@@ -157,19 +189,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
-    parser.add_argument("--plots", type=Path, default=ROOT / "benchmarks" / "plots")
+    parser.add_argument("--root", type=Path, default=ROOT, help="where the pages and plots are")
     options = parser.parse_args()
     of = chosen(list(recordings(options.results)))
-    old = options.readme.read_text()
-    new = with_tables(old, tables(of))
-    if options.check:
-        if new != old:
-            sys.exit("README.md: its tables are not those of the results: benchmarks/report.py")
-        return
-    options.readme.write_text(new)
-    print(options.readme)
-    draw(of, options.plots)
+    written = {
+        "README.md": (FIGURES, figures(of)),
+        "benchmarks/README.md": (TABLES, tables(of)),
+    }
+    for name, (marks, text) in written.items():
+        page = options.root / name
+        old = page.read_text()
+        new = with_text(old, marks, text)
+        if options.check and new != old:
+            sys.exit(f"{name}: its tables are not those of the results: benchmarks/report.py")
+        if not options.check:
+            page.write_text(new)
+            print(page)
+    if not options.check:
+        draw(of, options.root / "benchmarks" / "plots")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import tensorlift
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+GUIDES = ROOT / "python" / "docs"
+PAGES = [ROOT / "README.md", *sorted(GUIDES.rglob("*.md"))]
 MODULES = sorted(m.name for m in pkgutil.iter_modules(tensorlift.__path__) if m.name != "__main__")
 
 
@@ -29,15 +31,25 @@ def test_public_functions_have_examples():
         assert ">>>" in getattr(tensorlift, name).__doc__
 
 
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FOR_A_DEVICE = [
-    block for block in BLOCKS if 'device="cuda"' in block
-]  # tests/device/test_device_docs.py
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def check(block: str) -> None:
-    """Runs a block; where a line ends in `# → text`, its value prints as text."""
-    names: dict[str, object] = {}
+def is_for_a_device(block: str) -> bool:
+    """Such a block runs in tests/device/test_device_docs.py, after those before it on its page."""
+    return 'device="cuda"' in block
+
+
+def is_for_ray(block: str) -> bool:
+    """Such a block runs in tests/integrations/test_ray_data.py."""
+    return "ray.data" in block
+
+
+def check(block: str, names: dict[str, object]) -> None:
+    """Runs a block; where a line ends in `# → text`, its value prints as text.
+
+    The names that it defines are there for the next blocks of its page.
+    """
     statement = ""
     for line in block.splitlines():
         code, arrow, expected = line.partition("  # → ")
@@ -50,14 +62,40 @@ def check(block: str) -> None:
     exec(statement, names)
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block not in FOR_A_DEVICE])
-def test_readme_python(block):
-    check(block)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_of_a_page(page):
+    names: dict[str, object] = {}
+    for block in blocks_of(page):
+        if not (is_for_a_device(block) or is_for_ray(block)):
+            check(block, names)
 
 
-def test_readme_has_a_quickstart_with_checked_results():
-    assert len(BLOCKS) >= 1
-    assert BLOCKS[0].count("# →") >= 3
+def test_readme_has_examples_with_checked_results():
+    first = blocks_of(ROOT / "README.md")[0]
+    assert first.count("# →") >= 3
+
+
+def test_readme_is_short():
+    assert len(README.encode()) <= 10_000
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Of headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+LINKING = [*PAGES, *(ROOT / name / "README.md" for name in ("benchmarks", "csrc", "tests"))]
+LINKING += sorted((ROOT / ".github").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
 
 
 def test_ci_runs_the_commands_of_the_readme():
@@ -73,19 +111,23 @@ def report(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_benchmark_tables_of_the_readme_are_those_of_the_results():
+def test_benchmark_tables_are_those_of_the_results():
     assert report("--check").stderr == ""
 
 
 def test_report_writes_tables_and_plots(tmp_path):
     pytest.importorskip("matplotlib")
-    readme = tmp_path / "README.md"
-    readme.write_text(re.sub(r"\| [\d.]+ ns \|", "| 0 ns |", README))
-    assert "not those of the results" in report("--readme", str(readme), "--check").stderr
-    done = report("--readme", str(readme), "--plots", str(tmp_path))
+    (tmp_path / "benchmarks").mkdir()
+    pages = ("README.md", "benchmarks/README.md")
+    for page in pages:
+        text = (ROOT / page).read_text()
+        (tmp_path / page).write_text(re.sub(r"\| [\d.]+ ns \|", "| 0 ns |", text))
+    assert "not those of the results" in report("--root", str(tmp_path), "--check").stderr
+    done = report("--root", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert readme.read_text() == README
-    assert (tmp_path / "speedups.png").stat().st_size > 10_000
+    for page in pages:
+        assert (tmp_path / page).read_text() == (ROOT / page).read_text()
+    assert (tmp_path / "benchmarks" / "plots" / "speedups.png").stat().st_size > 10_000
 
 
 SCRIPTS = {path.name for path in (ROOT / "benchmarks").glob("bench_*.py")}

@@ -7,16 +7,24 @@ import sys
 import pytest
 
 from device_fixtures import NAME, needs_fake
-from test_docs import FOR_A_DEVICE, ROOT, check
+from test_docs import PAGES, ROOT, blocks_of, check, is_for_a_device
+
+ON_A_DEVICE = [page for page in PAGES if any(map(is_for_a_device, blocks_of(page)))]
 
 
-@pytest.mark.parametrize("block", FOR_A_DEVICE)
-def test_readme_python(block):
-    check(block.replace("cuda", NAME))
+@pytest.mark.parametrize("page", ON_A_DEVICE, ids=lambda page: page.stem)
+def test_python_of_a_page(page):
+    """Up to the last block that is for a device."""
+    blocks = blocks_of(page)
+    while not is_for_a_device(blocks[-1]):
+        blocks.pop()
+    names: dict[str, object] = {}
+    for block in blocks:
+        check(block.replace("cuda", NAME), names)
 
 
 def test_there_is_something_to_read():
-    assert FOR_A_DEVICE
+    assert ON_A_DEVICE
 
 
 def run_benchmark(*options: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import tensorlift
+from test_docs import GUIDES, blocks_of, is_for_ray
 
 ray = pytest.importorskip("ray", minversion="2.47")
 NumpyBatchCollateFn = pytest.importorskip("ray.data.collate_fn").NumpyBatchCollateFn
@@ -50,15 +51,15 @@ def local_ray():
             gc.collect()  # what Ray left open is closed under the filters above
 
 
-class ToTensors(NumpyBatchCollateFn):
-    def __call__(self, batch):
-        columns = {
-            name: np.stack(column) if column.dtype == object else column
-            for name, column in batch.items()
-        }
-        return dict(
-            zip(columns, tensorlift.from_numpy(columns.values(), readonly="copy"), strict=True)
-        )
+def collate_fn_of_the_guide():
+    """The class that python/docs/loaders.md shows."""
+    (block,) = filter(is_for_ray, blocks_of(GUIDES / "loaders.md"))
+    names = {"__name__": __name__, "np": np, "tensorlift": tensorlift}
+    exec(block, names)
+    return names["C"]
+
+
+ToTensors = collate_fn_of_the_guide()
 
 
 def test_columns_become_tensors_of_their_dtypes():

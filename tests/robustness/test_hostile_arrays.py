@@ -262,7 +262,7 @@ def test_read_only_memory_is_only_read(tmp_path):
     assert shared[-1] == 999
 
 
-# ---- memory that goes away: README, "Ownership and threads", 3
+# ---- memory that goes away: python/docs/memory.md, "Who keeps what alive"
 
 
 def test_resize_refuses_while_a_tensor_lives():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from setuptools.command.sdist import sdist
 
-_FOLDERS = ("csrc", "python/build_backend", "tests", "benchmarks")
+_FOLDERS = (".github", "csrc", "python/build_backend", "python/docs", "tests", "benchmarks")
 _SUFFIXES = (".py", ".c", ".cpp", ".h", ".md", ".json", ".txt", ".png")
 
 
@@ -14,7 +14,7 @@ class WholeTreeSdist(sdist):
     """setuptools' sdist, with the folders that no package lists."""
 
     def make_distribution(self) -> None:
-        """Adds the sources of the build, the tests and the benchmarks to what setuptools found."""
+        """Adds the build, the tests, the benchmarks and all pages to what setuptools found."""
         for folder in _FOLDERS:
             files = sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES)
             self.filelist.extend(map(str, files))
