@@ -106,6 +106,45 @@ def test_ci_runs_the_commands_of_the_readme():
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
 
 
+API = GUIDES / "api"
+
+
+def listed_names() -> list[str]:
+    """Of the manual's page of all public names."""
+    lists = re.findall(
+        r"^\.\. autosummary::\n   :nosignatures:\n\n((?:   \w+\n)+)",
+        (API / "index.md").read_text(),
+        re.M,
+    )
+    return " ".join(lists).split()
+
+
+def described_names() -> list[str]:
+    text = "".join(page.read_text() for page in API.glob("*.md"))
+    described = re.findall(r"^\.\. auto(?:function|class|data|module):: (\S+)$", text, re.MULTILINE)
+    return [name.removeprefix("tensorlift.") for name in described]
+
+
+def test_the_manual_has_all_public_names():
+    assert sorted(listed_names()) == sorted(tensorlift.__all__)
+    assert sorted(described_names()) == sorted(tensorlift.__all__)
+
+
+def test_each_public_name_is_used_in_a_program_that_is_type_checked():
+    """tests/test_typing.py checks it, and the package's own types."""
+    program = (ROOT / "tests" / "typing" / "user_program.py").read_text()
+    used = set(re.findall(r"\btensorlift\.(\w+)", program))
+    assert sorted(set(tensorlift.__all__) - used) == []
+    assert used <= set(tensorlift.__all__)
+
+
+def test_each_public_name_has_a_sentence():
+    for name in set(tensorlift.__all__) - {"__version__"}:
+        first, _, rest = getattr(tensorlift, name).__doc__.partition("\n")
+        assert first.endswith("."), name
+        assert not rest.strip() or rest.startswith("\n"), name
+
+
 def report(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / "report.py"), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -25,6 +25,7 @@ from ._prefetch import DevicePrefetcher  # noqa: E402
 from ._to_numpy import to_numpy  # noqa: E402
 from ._tree_convert import convert  # noqa: E402
 
+#: The version of the installed package, as text.
 __version__ = version("tensorlift")
 
 __all__ = [

@@ -61,7 +61,9 @@ tensorlift.uninstall()
 tensorlift.convert({"x": arrays[0]}, dtype=torch.float16)
 frame = tensorlift.empty_pinned((2, 3), np.uint8)
 frame[...] = 1
-tensorlift.staging(chunk_bytes=1 << 20, threads=2)
+assert_type(tensorlift.staging(chunk_bytes=1 << 20, threads=2), tensorlift.Staging)
+assert_type(tensorlift.to_numpy([batch])[0], npt.NDArray[Any])
+assert_type(tensorlift.__version__, str)
 tensorlift.empty_cache()
 tensorlift.reference.stack(arrays)
 

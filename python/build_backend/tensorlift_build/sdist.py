@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools.command.sdist import sdist
 
 _FOLDERS = (".github", "csrc", "python/build_backend", "python/docs", "tests", "benchmarks")
-_SUFFIXES = (".py", ".c", ".cpp", ".h", ".md", ".json", ".txt", ".png")
+_SUFFIXES = (".py", ".c", ".cpp", ".h", ".md", ".json", ".txt", ".png", ".css")
 
 
 class WholeTreeSdist(sdist):

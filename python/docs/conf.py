@@ -1,0 +1,36 @@
+"""The manual: `pip install ".[docs]"`, `sphinx-build -W --keep-going python/docs build/docs`."""
+
+import tensorlift
+
+project = "tensorlift"
+author = "the tensorlift authors"
+version = release = tensorlift.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+myst_heading_anchors = 3  # as GitHub has them
+
+autosummary_generate = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_type_aliases = {name: name for name in ("Arrays", "ArraysOrTensors")}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # fields of a NamedTuple are described once
+napoleon_use_rtype = False
+
+# A reference to a name of ours that does not exist is an error; those to others are left as text.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!tensorlift\.[^_]).*")]
+
+html_theme = "furo"
+html_title = f"tensorlift {release}"
+html_show_copyright = html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
+html_copy_source = False
