@@ -49,12 +49,12 @@ def stack(
             memory with the arrays: then they are read before it is written.
         pin_memory: whether the result's memory is page-locked, for asynchronous transfers.
         device: where the result is to be; None or a CPU for the host's memory. For an accelerator
-            the arrays are gathered into page-locked staging memory (:func:`tensorlift.staging`), a
-            window at a time, and sent while the next window is filled. Where all arrays have a
-            dtype narrower than the result's, they are sent as they are and cast there.
-        non_blocking: True returns as soon as everything was read: the arrays may be changed, and
-            the result be used on the stream at once, because that waits for it; False lets the
-            host wait until it is there.
+            the arrays are gathered into page-locked staging memory (:func:`tensorlift.staging`),
+            one part at a time; each part is sent while the next one is gathered. Where all arrays
+            have a dtype narrower than the result's, they are sent as they are and cast there.
+        non_blocking: True returns as soon as everything was read. The arrays may be changed then,
+            and the result may be used on the stream, which waits for the copies. With False the
+            host waits for the copies as well.
         stream: of `device`, on which the result is ready; None for the calling thread's current
             one. The copies run on a stream of their own, for which that one waits.
         threads: how many threads may copy; None for as many as torch uses

@@ -39,9 +39,9 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
 
     Arrays, NumPy scalars, numbers and CPU tensors that stand in the same place of every sample
     become one tensor with a new first dimension; text becomes a list; mappings, named tuples,
-    sequences and dataclasses keep their structure. Every array is copied exactly once; in a worker
-    of a :class:`torch.utils.data.DataLoader` to shared memory, from which the main process reads
-    it in place, and which is used again when it has no tensor there any more.
+    sequences and dataclasses keep their structure. Every array is copied exactly once. In a worker
+    of a :class:`torch.utils.data.DataLoader` it is copied to shared memory, which the main process
+    reads in place. When the main process has freed the batch, the worker uses that memory again.
 
     Args:
         samples: at least one, all of the same structure. A tuple becomes a list, as in torch.
@@ -52,7 +52,7 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
             counts as well).
 
     Returns:
-        The batch: what torch gives. A dataclass is copied and gets its fields set: neither
+        The batch that torch gives. A dataclass is copied and its fields are set; neither
         `__init__` nor `__post_init__` runs.
 
     Raises:

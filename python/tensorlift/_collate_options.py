@@ -18,7 +18,7 @@ from ._typing import Device, Number
 
 @dataclass(frozen=True)
 class Collate:
-    """A `collate_fn` with options: :func:`tensorlift.collate`, but for the places that they name.
+    """A `collate_fn` with options: :func:`tensorlift.collate`, changed for the places they name.
 
     A place is named by its last step: a key, the name of a field, an index; or by all of its steps
     as a tuple, ``("inputs", "image")``.
@@ -35,8 +35,8 @@ class Collate:
         channels_last: places of images of shape (height, width, channels) that become a batch
             (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
         pin_memory: whether all tensors of the batch are written to page-locked memory.
-        device: where all tensors of the batch are sent, in one transfer, ready on the current
-            stream. Not in forked workers.
+        device: where all tensors of the batch are sent, in one transfer. They are ready on the
+            current stream. It does not work in forked workers.
         non_blocking: as for :func:`tensorlift.stack`, with `device`.
         stream: as for :func:`tensorlift.stack`, with `device`.
         threads: as for :func:`tensorlift.stack`.
@@ -44,9 +44,9 @@ class Collate:
 
     Raises:
         TypeError: an option is of the wrong type.
-        ValueError: a place has two ways; `pin_memory` together with `device`; `stream` without one,
-            or of another one; torch has no such device here; in a batch, nothing stands at a place
-            that is named.
+        ValueError: a place is named by two of `pad`, `jagged` and `channels_last`; `pin_memory`
+            together with `device`; `stream` without `device`, or of another one; torch has no such
+            device here; in a batch, there is nothing at a place that is named.
 
     Example:
         >>> import numpy as np, tensorlift, torch

@@ -27,14 +27,14 @@ def from_numpy(
     Zero-copy wherever :func:`torch.from_numpy` shares: such a tensor has the array's memory, dtype,
     shape and strides, keeps the array alive, and sees every later write to it. Where sharing is
     impossible (negative strides, strides that are no multiple of the itemsize, foreign byte order,
-    misaligned data, another `dtype`, a NumPy scalar) the elements are copied, all arrays of the
-    list in one multi-threaded pass, to contiguous tensors with memory of their own.
+    misaligned data, another `dtype`, a NumPy scalar) the elements are copied to contiguous tensors
+    with memory of their own, all arrays of the list in one multi-threaded pass.
 
-    With `device` or `pin_memory` every array is copied. On an accelerator the tensors are packed:
-    those of less than 1 MiB are views of one slab, which stays as long as any of them does, and is
-    saved and sent to other processes with it; larger ones have memory of their own, and with
-    ``pack=False`` all have. The slab goes there in few copies, through page-locked staging memory
-    that is filled while the part before is on its way.
+    With `device` or `pin_memory` every array is copied. On an accelerator small tensors, those of
+    less than 1 MiB, are packed: they are views of one common storage, which stays as long as any of
+    them does, and is saved and sent to other processes with any of them. Larger tensors have memory
+    of their own; with ``pack=False`` all have. The arrays are gathered into page-locked staging
+    memory and sent from there in a few copies; one part is gathered while another is sent.
 
     Args:
         arrays: a sequence or iterable of :class:`numpy.ndarray`, of any shapes and dtypes; a NumPy
@@ -43,18 +43,19 @@ def from_numpy(
             ``torch.int64``. A cast gives, bit for bit, what :meth:`torch.Tensor.to` gives; where
             torch's own loops differ (the payload of a NaN, a float outside an integer's range),
             one of its answers.
-        device: where the tensors are to be; None or a CPU for the host's memory. A widening cast is
-            made there, one launch for each pair of dtypes, any other while the arrays are packed.
+        device: where the tensors are to be; None or a CPU for the host's memory. A cast to a wider
+            dtype is made there, by one kernel for each pair of dtypes; any other cast is made on
+            the host, while the arrays are gathered.
         copy: None copies only where sharing is impossible, True always, False never (the meaning of
             NumPy 2 and of the Python array API standard).
         readonly: what to do with a read-only array that would be shared. "warn" shares it and warns
             once per call, in torch's words, "share" shares it silently, "copy" copies it, "error"
             raises. Writing to a tensor over read-only memory is undefined behaviour.
         pin_memory: whether the tensors' memory is page-locked, for transfers of your own.
-        non_blocking: True returns as soon as everything was read: the arrays may be changed, and
-            the tensors be used on the stream at once, because that waits for them; False lets the
-            host wait until they are there; large arrays of :func:`tensorlift.empty_pinned` are
-            sent from where they are then.
+        non_blocking: True returns as soon as everything was read. The arrays may be changed then,
+            and the tensors may be used on the stream, which waits for the copies. With False the
+            host waits for the copies as well, and large arrays of :func:`tensorlift.empty_pinned`
+            are sent from where they are, without staging.
         stream: of `device`, on which the tensors are ready; None for the calling thread's current
             one. The copies run on a stream of their own, for which that one waits.
         pack: False gives each tensor on an accelerator memory of its own, as

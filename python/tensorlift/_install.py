@@ -54,8 +54,8 @@ def install(worker_id: int = 0, /) -> Installed:
         worker_id: not used; what a `worker_init_fn` is called with.
 
     Returns:
-        A context manager: at the end of ``with tensorlift.install(): …`` this call is undone, and
-        others that are in force stay so.
+        A context manager. At the end of ``with tensorlift.install(): …`` this call is undone;
+        other calls stay in force.
 
     Example:
         >>> import numpy as np, tensorlift, torch

@@ -12,13 +12,16 @@ from . import _C
 def empty_cache() -> None:
     """Gives unused memory that tensorlift keeps for reuse back to the system.
 
-    The memory of a copied tensor or batch of 16 KiB to 64 MiB is kept when the tensor dies, at most
-    64 MiB a process, because fresh memory costs a page fault every 4 KiB. Larger ones are given
-    back at once. So are page-locked staging buffers that no copy reads from any more (torch's own
-    allocator may keep them), and shared memory of batches that no tensor uses any more: that of
-    this process, where it is a data loader's worker, and that of workers, of which up to 256 MiB
-    stay mapped. Tensors that are alive are not affected, nor is memory that is shared
-    with arrays.
+    What is kept:
+
+    - memory of copied tensors and batches of 16 KiB to 64 MiB that were freed, at most 64 MiB a
+      process, because fresh memory costs a page fault every 4 KiB; larger ones are given back when
+      they are freed;
+    - page-locked staging buffers (torch's own allocator may keep those that are given back);
+    - shared memory of data loaders: in a worker its own, in the main process up to 256 MiB of the
+      workers', which stay mapped.
+
+    Tensors that are alive are not affected, nor is memory that is shared with arrays.
 
     Example:
         >>> import tensorlift
@@ -32,11 +35,11 @@ def empty_pinned(
 ) -> npt.NDArray[Any]:
     """An array in page-locked memory, not filled: what decoders can write to.
 
-    From such an array the accelerator reads without the host's help. :func:`tensorlift.from_numpy`
-    without `device` shares it, or a part of it, with a tensor that torch knows to be pinned; with
-    `device` and ``non_blocking=False`` it sends arrays that get memory of their own (those of 1 MiB
-    and more, or all with ``pack=False``) from where they are, without staging. (With
-    ``non_blocking=True`` the arrays may be changed at once, so they are staged.)
+    :func:`tensorlift.from_numpy` without `device` shares such an array, or a part of it, with a
+    tensor that torch knows to be pinned. With `device` and ``non_blocking=False`` it sends the
+    array from where it is, without staging, if the tensor gets memory of its own: from 1 MiB on, or
+    with ``pack=False``. (With ``non_blocking=True`` the array may be changed as soon as the call
+    returns, so it is staged.)
 
     Args:
         shape: an int or a tuple of ints.
@@ -47,7 +50,7 @@ def empty_pinned(
         views and all tensors that share it are gone, and copies that read from it have run.
 
     Raises:
-        TypeError: `shape` or `dtype` is no such thing.
+        TypeError: `shape` or `dtype` is of the wrong type.
         ValueError: there is no accelerator that torch can use, or a size is negative.
         RuntimeError: torch cannot allocate the memory; in a forked child of a process that used
             the accelerator.
@@ -77,10 +80,10 @@ def staging(
 ) -> Staging:
     """Sets how arrays are sent to accelerators, and says how it is set now.
 
-    Staging memory is page-locked when it is first needed, `buffers` times `chunk_bytes` for each
-    device, and kept; :func:`tensorlift.empty_cache` gives it back. (What cannot be cut, such as one
-    padded slot, takes a buffer as large as itself, one of that number.) Where all buffers are on
-    their way a call waits for one. A change holds for calls that begin later.
+    Each device has up to `buffers` staging buffers of `chunk_bytes` in page-locked memory. They are
+    allocated when they are first needed, and kept; :func:`tensorlift.empty_cache` gives them back.
+    (What cannot be cut, such as one padded array, takes one buffer as large as itself.) While all
+    buffers are being sent, a call waits for one. A change holds for calls that begin later.
 
     Args:
         chunk_bytes: of a buffer, at least 4 KiB; rounded up to whole pages of 4 KiB.

@@ -25,13 +25,13 @@ class DevicePrefetcher(Generic[T]):
     """A loader whose next batches are sent to a device while the last one is being worked on.
 
     A thread takes batches from the loader, packs the arrays and tensors of each, whatever their
-    tree, and sends them on a stream of its own; the consumer gets them in order, with its current
-    stream waiting for the copies, not the host. With a CPU it only converts, without a thread, so
-    that code needs no branches.
+    tree, and sends them on a stream of its own. The consumer gets the batches in order; its current
+    stream waits for the copies, and the host does not. With a CPU it only converts, without a
+    thread, so that code needs no branches.
 
-    In all else it is the loader: it has the loader's attributes and its length, and
-    ``isinstance(prefetcher, DataLoader)`` is true around one. Nothing is started, and no random
-    number drawn, before the first batch is asked for.
+    In everything else it is the loader: it has the loader's attributes and its length, and it is an
+    instance of the loader's class. Nothing is started, and no random number drawn, before the first
+    batch is asked for.
 
     Args:
         loader: what gives batches: a DataLoader, a generator, a list. Every iteration of this
@@ -51,9 +51,9 @@ class DevicePrefetcher(Generic[T]):
     its traceback. A loader without workers makes its batches in the thread: what its dataset draws
     of the global random numbers is drawn ahead, beside what the consumer draws.
 
-    Leaving early ends the iteration: by `break`, an exception, Ctrl-C, letting go of the iterator,
-    or `close()`, which a ``with`` calls. Nobody waits for a batch that the loader is still making;
-    the next iteration does.
+    An iteration ends early by `break`, an exception, Ctrl-C, when the iterator is deleted, or by
+    `close()`, which a ``with`` calls at its end. That does not wait for a batch that the loader is
+    still making; the next iteration does.
 
     Raises:
         ValueError: torch cannot use the device, or `depth` or `threads` is less than 1.
@@ -151,7 +151,7 @@ class DevicePrefetcher(Generic[T]):
         self.close()
 
     def close(self) -> None:
-        """Ends all iterations that are under way, and lets go of the batches sent ahead.
+        """Ends all iterations that are under way, and frees the batches that were sent ahead.
 
         The loader stays as it is, and can be iterated again.
         """
