@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader
 
 import tensorlift
@@ -110,10 +111,16 @@ def test_as_many_threads_as_it_is_told_to():
 
 
 def test_no_accelerator_to_pin_for():
+    """Nor with fake tensors, for which torch counts a CUDA device where there is none."""
     if torch.accelerator.is_available():
         pytest.skip("there is one")
+    collate = tensorlift.Collate(pin_memory=True)
     with pytest.raises(ValueError, match="pinned memory: expected an accelerator"):
-        tensorlift.Collate(pin_memory=True)(samples(1))
+        collate(samples(1))
+    with FakeTensorMode():
+        pass
+    with pytest.raises(ValueError, match="pinned memory: expected an accelerator"):
+        collate(samples(1))
 
 
 def test_a_cpu_is_no_device_to_send_to():

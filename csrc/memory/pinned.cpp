@@ -8,6 +8,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "errors.h"
@@ -33,12 +34,20 @@ PerProcess<Registry> registry;
 std::atomic<std::size_t> block_count{0};
 
 c10::DeviceType accelerator() {
-  if (at::accelerator::deviceCount() < 1) {
-    throw ValueError(
-        "pinned memory: expected an accelerator to pin it for, got none that torch can use. Take "
-        "pageable memory instead: pin_memory=False, numpy.empty().");
+  std::string got = "none that torch can use";
+  if (at::accelerator::deviceCount() > 0) {
+    const c10::DeviceType type = at::getAccelerator(true).value();
+    try {
+      // May fail: for fake tensors torch sets a guard that counts a device where there is none.
+      at::globalContext().lazyInitDevice(type);
+      return type;
+    } catch (const c10::Error& error) {
+      got = error.what_without_backtrace();
+      got = "\"" + got.substr(0, got.find('\n')) + "\"";
+    }
   }
-  return at::getAccelerator(true).value();
+  throw ValueError("pinned memory: expected an accelerator to pin it for, got " + got +
+                   ". Take pageable memory instead: pin_memory=False, numpy.empty().");
 }
 
 }  // namespace
@@ -51,7 +60,6 @@ at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
 
 void* hold_new_pinned(std::size_t nbytes) {
   const c10::DeviceType type = accelerator();
-  at::globalContext().lazyInitDevice(type);
   // Of the very allocator that copies are recorded with: at::empty(pinned) may ask another one's
   // where there are two accelerators.
   c10::DataPtr pointer = at::getHostAllocator(type)->allocate(nbytes);
