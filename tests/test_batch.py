@@ -428,7 +428,7 @@ def test_inside_modes_and_transformations_of_torch():
         torch.vmap(lambda x: tensorlift.stack([x]))(torch.ones(3, 2))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in make_dual
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # torch's own, in make_dual
 def test_forward_mode_gradients_are_not_dropped(tl):
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(torch.ones(3), torch.ones(3))
