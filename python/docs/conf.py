@@ -1,5 +1,8 @@
 """The manual: `pip install ".[docs]"`, `sphinx-build -W --keep-going python/docs build/docs`."""
 
+import re
+from typing import Any
+
 import tensorlift
 
 project = "tensorlift"
@@ -28,11 +31,19 @@ napoleon_use_rtype = False
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!tensorlift\.[^_]).*")]
 
-suppress_warnings = ["toc.empty_glob"]  # the page of differences from torch may be missing
-
 html_theme = "furo"
 html_title = f"tensorlift {release}"
 html_show_copyright = html_show_sphinx = False
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
 html_copy_source = False
+
+
+def unlink_the_repository(app: Any, page: str, source: list[str]) -> None:
+    """Links to files that are no pages of the manual become text."""
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./\.\./[^)]+\)", r"\1", source[0])
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", unlink_the_repository)
