@@ -31,7 +31,7 @@ else:
 
 DEFAULTS = tensorlift.staging()
 
-# The wrong thing that this process's build is told to do in every test: see csrc/faults.h.
+# The wrong thing that this process's build is told to do in every test: see seeded_faults.
 FAULT = os.environ.get("TENSORLIFT_TEST_FAULT", "none")
 
 needs_fake = pytest.mark.skipif(FAKE is None, reason="needs the fake accelerator")
@@ -58,10 +58,10 @@ def fresh() -> Iterator[None]:
     """Every test begins with a quiet device and the default settings."""
     clean_up()
     if FAULT != "none":
-        _C.seed(_C.faults.index(FAULT))
+        _C.seed(FAULT)
     yield
     if FAULT != "none":
-        _C.seed(0)
+        _C.seed("")
         _C.open_gate()
     clean_up()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,18 +17,13 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, needs_compiler, source_tree
+from conftest import ROOT, needs_compiler
+from seeded_faults.edits import EDITS, FAULTS
+from seeded_faults.source import edited, write_tree
 
 pytestmark = needs_compiler
 
 FILES = sorted((ROOT / "tests" / "device").glob("test_*.py"))
-
-
-def fault_names() -> list[str]:
-    """With "none", as csrc/faults.cpp has them."""
-    source = (ROOT / "csrc" / "faults.cpp").read_text()
-    names = source.split("kNames[] = {")[1].split("};")[0]
-    return [line.strip().strip('",') for line in names.splitlines() if line.strip()]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +49,18 @@ def test_on_the_fake_accelerator(path, request):
 
 @pytest.fixture(scope="module")
 def under(tmp_path_factory, _fake_accelerator) -> Iterator[Callable[[str], Any]]:
-    """Runs the tests of transfers under a fault, and answers as run_with_faults.py does."""
+    """Runs the tests of transfers under a fault, and answers as seeded_faults/run.py does."""
     folder: Path = tmp_path_factory.mktemp("faults")
+    write_tree(ROOT, folder / "source")
     # Without optimisation: it takes half the time, and nothing is timed.
-    environment = os.environ | {"TENSORLIFT_FAULTS": "1", "CXXFLAGS": "-O0"}
-    build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(folder)]
-    done = subprocess.run(build, cwd=source_tree(), env=environment, capture_output=True, text=True)
+    environment = os.environ | {"CXXFLAGS": "-O0"}
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(folder / "built")]
+    done = subprocess.run(
+        build, cwd=folder / "source", env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    (library,) = folder.rglob("_C*.so")
-    command = [sys.executable, str(ROOT / "tests" / "run_with_faults.py"), str(library)]
+    (library,) = (folder / "built").rglob("_C*.so")
+    command = [sys.executable, str(ROOT / "tests" / "seeded_faults" / "run.py"), str(library)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as runner:
 
@@ -73,8 +72,14 @@ def under(tmp_path_factory, _fake_accelerator) -> Iterator[Callable[[str], Any]]
         runner.stdin.close()
 
 
+def test_every_edit_finds_its_text():
+    assert edited(ROOT / "csrc").keys() == {edit.file for edit in EDITS}
+    asked = {n for e in EDITS for n in re.findall(r'is_seeded\("(\w+)"\)', e.replacement)}
+    assert asked == FAULTS.keys()
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("fault", fault_names())
+@pytest.mark.parametrize("fault", ["none", *FAULTS])
 def test_seeded_fault_is_noticed(under, fault):
     answer = under(fault)
     print(answer["output"][-4000:])

@@ -14,7 +14,6 @@
 #include "binding/torch_objects.h"
 #include "device/staging.h"
 #include "errors.h"
-#include "faults.h"
 #include "memory/block_cache.h"
 #include "ops/batch.h"
 #include "ops/collate.h"
@@ -273,20 +272,6 @@ void define_segments(py::module_& module) {
              "Bytes of other processes' shared memory that are kept mapped.");
 }
 
-#ifdef TENSORLIFT_FAULTS
-void define_faults(py::module_& module) {
-  py::list names;
-  for (int fault = 0; fault < static_cast<int>(Fault::kCount); ++fault) {
-    names.append(fault_name(fault));
-  }
-  module.attr("faults") = names;
-  module.def("seed", &seed);
-  module.def("close_gate", &close_gate);
-  module.def("somebody_waits_at_gate", &somebody_waits_at_gate);
-  module.def("open_gate", &open_gate);
-}
-#endif
-
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
@@ -306,9 +291,6 @@ PYBIND11_MODULE(_C, module) {
   define_batches(module);
   define_memory(module);
   define_segments(module);
-#ifdef TENSORLIFT_FAULTS
-  define_faults(module);
-#endif
   module.def("default_threads", &default_threads, "Threads that a call uses unless told.");
 }
 

@@ -10,7 +10,6 @@
 #include "binding/torch_objects.h"
 #include "device/staging.h"
 #include "errors.h"
-#include "faults.h"
 #include "plain_dispatch.h"
 
 namespace tensorlift {
@@ -64,7 +63,6 @@ bool is_capturing_on_older_torch([[maybe_unused]] c10::Device device) {
 }
 
 void refuse_capture(const TransferOptions& options) {
-  if (is_seeded(Fault::kCaptureAllowed)) return;
   const c10::Stream current =
       c10::impl::VirtualGuardImpl(options.device.type()).getStream(options.device);
   const bool captures = is_capturing(current) || is_capturing_on_older_torch(options.device) ||
@@ -100,7 +98,6 @@ c10::Device parse_device_name(py::handle device) {
 }
 
 void refuse_forked_child(const std::string& what) {
-  if (is_seeded(Fault::kForkAllowed)) return;
   const std::optional<c10::DeviceType> type = at::getAccelerator(false);
   const bool is_lost = staging_is_lost_by_fork() || (type && is_lost_by_fork(*type));
   if (!is_lost) return;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "faults.h"
 #include "parallel/workers.h"
 
 namespace tensorlift {
@@ -16,7 +15,7 @@ constexpr std::size_t kPieceBytes = kIsCutFinely ? 512 : 256 << 10;
 // Clears the memory from `end` to the next slot.
 void clear_gap(char* end) {
   const std::size_t over = reinterpret_cast<std::uintptr_t>(end) % kSlotAlignment;
-  if (over != 0 && !is_seeded(Fault::kGapsNotCleared)) std::memset(end, 0, kSlotAlignment - over);
+  if (over != 0) std::memset(end, 0, kSlotAlignment - over);
 }
 
 int helpful_threads(std::optional<int> threads, std::size_t nbytes, std::size_t per_thread) {

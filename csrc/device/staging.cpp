@@ -14,26 +14,15 @@
 #include <utility>
 #include <vector>
 
-#include "faults.h"
 #include "parallel/per_process.h"
 
 namespace tensorlift {
-namespace {
-
-c10::DataPtr allocate_pinned(c10::Device device, std::size_t nbytes) {
-  if (is_seeded(Fault::kBufferShared)) {
-    static const auto* const one_for_all =
-        new c10::DataPtr(at::getHostAllocator(device.type())->allocate(std::size_t{1} << 26));
-    return {one_for_all->get(), c10::Device(c10::DeviceType::CPU)};
-  }
-  return at::getHostAllocator(device.type())->allocate(nbytes);
-}
-
-}  // namespace
 
 struct StagingBuffer {
   StagingBuffer(c10::Device device, std::size_t bytes)
-      : memory(allocate_pinned(device, bytes)), nbytes(bytes), last_copy(device.type()) {}
+      : memory(at::getHostAllocator(device.type())->allocate(bytes)),
+        nbytes(bytes),
+        last_copy(device.type()) {}
 
   const c10::DataPtr memory;
   const std::size_t nbytes;
@@ -155,7 +144,7 @@ class StagingRing {
 
   StagingLease awaited(std::unique_ptr<StagingBuffer> buffer) {
     StagingLease lease(*this, std::move(buffer));
-    if (!is_seeded(Fault::kBufferNotAwaited)) lease.await();
+    lease.await();
     return lease;
   }
 
@@ -168,7 +157,7 @@ class StagingRing {
       return {*this, std::make_unique<StagingBuffer>(device_, nbytes)};
     } catch (...) {
       lock.lock();
-      if (!is_seeded(Fault::kFailedPinCounted)) --pinned_;
+      --pinned_;
       pinned_bytes_ -= nbytes;
       given_back_.notify_one();
       throw;
@@ -232,7 +221,6 @@ StagingLease::StagingLease(StagingRing& ring, std::unique_ptr<StagingBuffer> buf
 StagingLease::StagingLease(StagingLease&&) noexcept = default;
 
 StagingLease::~StagingLease() {
-  if (is_seeded(Fault::kBufferNotReturned) && std::uncaught_exceptions() > 0) return;
   if (buffer_) ring_->give_back(std::move(buffer_));
 }
 

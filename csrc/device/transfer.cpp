@@ -13,7 +13,6 @@
 
 #include "device/staging.h"
 #include "errors.h"
-#include "faults.h"
 #include "memory/build.h"
 
 namespace tensorlift {
@@ -79,15 +78,14 @@ class Transfer {
         guard_(options.device),
         consumer_(options.stream ? *options.stream : current_stream()),
         copies_(staging_stream(options.device)) {
-    if (is_capturing(copies_) && !is_seeded(Fault::kCaptureAllowed)) {
+    if (is_capturing(copies_)) {
       throw RuntimeError(
           "device: expected no graph capture on the stream that arrays are sent on, got one.");
     }
   }
 
   void allocate(Section& section) const {
-    std::optional<c10::StreamGuard> on_copies;
-    if (!is_seeded(Fault::kMemoryOfConsumer)) on_copies.emplace(copies_);
+    const c10::StreamGuard on_copies(copies_);
     section.sent = bytes_on_device(section.nbytes);
     section.result = section.dtype == section.wire_dtype
                          ? section.sent
@@ -100,11 +98,8 @@ class Transfer {
     for (const PinnedSource& source : freight.pinned) {
       copy_bytes(static_cast<const char*>(source.data), source.nbytes,
                  freight.sections[source.section].sent, 0);
-      if (is_seeded(Fault::kPinnedNotRecorded)) continue;
-      const bool by_address = is_seeded(Fault::kPinnedByAddress);
-      const void* block = by_address ? source.data : source.block;
       at::getHostAllocator(options_.device.type())
-          ->record_event(const_cast<void*>(block), by_address ? nullptr : source.context, copies_);
+          ->record_event(const_cast<void*>(source.block), source.context, copies_);
     }
   }
 
@@ -113,19 +108,17 @@ class Transfer {
     const Piece& last = pieces.back();
     StagingLease buffer =
         lease_staging(options_.device, last.at + last.end - last.begin, settings_);
-    pass_gate();
-    if (is_seeded(Fault::kCopyBeforeGather)) copy(freights, pieces, buffer);
     for (const Piece& piece : pieces) {
       const Wire& wire = freights[piece.freight].wire;
       wire.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,
                  wire.nbytes >= kMuch ? kBytesPerThreadOfMuch : kBytesPerThread);
     }
-    if (!is_seeded(Fault::kCopyBeforeGather)) copy(freights, pieces, buffer);
+    copy(freights, pieces, buffer);
   }
 
   void cast(Section& section) const {
     if (section.dtype == section.wire_dtype) return;
-    const c10::StreamGuard on_stream(is_seeded(Fault::kCastOnConsumer) ? consumer_ : copies_);
+    const c10::StreamGuard on_copies(copies_);
     const auto numel =
         static_cast<std::int64_t>(section.nbytes / c10::elementSize(section.wire_dtype));
     ImplArena arena(2);
@@ -138,24 +131,19 @@ class Transfer {
   void order() const {
     with_staging_event(options_.device, [this](c10::Event& arrived) {
       arrived.record(copies_);
-      if (!is_seeded(Fault::kConsumerNotOrdered)) arrived.block(consumer_);
+      arrived.block(consumer_);
       if (!options_.non_blocking) arrived.synchronize();
     });
   }
 
   void record_use(const Section& section) const {
-    if (is_seeded(Fault::kMemoryNotRecorded) && !section.is_own) return;
-    if (is_seeded(Fault::kOwnMemoryNotRecorded) && section.is_own) return;
     impl_.recordDataPtrOnStream(section.result.storage().data_ptr(), consumer_);
   }
 
   [[nodiscard]] std::size_t chunk_bytes() const { return settings_.chunk_bytes; }
 
  private:
-  c10::Stream current_stream() const {
-    return impl_.getStream(is_seeded(Fault::kStreamOfOtherDevice) ? guard_.original_device()
-                                                                  : options_.device);
-  }
+  c10::Stream current_stream() const { return impl_.getStream(options_.device); }
 
   at::Tensor bytes_on_device(std::size_t nbytes) const {
     return at::empty({static_cast<std::int64_t>(nbytes)},
@@ -173,7 +161,6 @@ class Transfer {
   // Enqueues the copies out of a buffer, and its event behind them.
   void copy(const std::vector<Freight>& freights, const std::vector<Piece>& pieces,
             StagingLease& buffer) const {
-    if (is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(copies_);
     std::exception_ptr failure;
     try {
       const c10::StreamGuard on_copies(copies_);
@@ -184,8 +171,7 @@ class Transfer {
       failure = std::current_exception();
     }
     // After a failure as well: some of the copies may have been enqueued.
-    const bool on_wrong = is_seeded(Fault::kEventOnWrongStream);
-    if (!is_seeded(Fault::kEventBeforeCopy)) buffer.sent_on(on_wrong ? consumer_ : copies_);
+    buffer.sent_on(copies_);
     if (failure) std::rethrow_exception(failure);
   }
 
@@ -200,9 +186,8 @@ class Transfer {
       const std::size_t first = std::max(piece.begin, section->wire_begin);
       const std::size_t last = std::min(piece.end, section_end(*section));
       if (first >= last) continue;
-      const bool at_zero = section->is_own && is_seeded(Fault::kOwnMemoryAtZero);
       copy_bytes(memory + (first - piece.begin), last - first, section->sent,
-                 at_zero ? 0 : first - section->wire_begin);
+                 first - section->wire_begin);
     }
   }
 
@@ -250,15 +235,13 @@ void send(std::vector<Freight>& freights, const TransferOptions& options,
       for (Section& section : freight.sections) function(section);
     }
   };
-  const auto cast_all = [&] { for_each_section([&](Section& s) { transfer.cast(s); }); };
   for_each_section([&](Section& section) { transfer.allocate(section); });
   for (const Freight& freight : freights) transfer.copy_pinned(freight);
-  if (is_seeded(Fault::kCastTooEarly)) cast_all();
   Cutter cutter(freights, transfer.chunk_bytes());
   for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
     transfer.send(freights, pieces);
   }
-  if (!is_seeded(Fault::kCastTooEarly)) cast_all();
+  for_each_section([&](Section& section) { transfer.cast(section); });
   transfer.order();
   for_each_section([&](Section& section) { transfer.record_use(section); });
 }

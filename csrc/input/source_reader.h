@@ -41,10 +41,8 @@ class SourceReader {
   Plan read(std::size_t index);
 
   [[nodiscard]] const Items& items() const { return items_; }
-  [[nodiscard]] const Sources& sources() const { return sources_; }
-
   // What was read, which is true as long as this lives.
-  [[nodiscard]] Sources take_sources() { return std::move(sources_); }
+  [[nodiscard]] const Sources& sources() const { return sources_; }
 
  private:
   // Adds a tensor that is like the one before it; false: it is not, or is no common tensor.

@@ -8,7 +8,6 @@
 #include "binding/gc_pause.h"
 #include "binding/hidden_list.h"
 #include "copy/gather.h"
-#include "faults.h"
 #include "input/source_reader.h"
 #include "memory/build.h"
 #include "memory/pinned.h"
@@ -59,7 +58,7 @@ std::optional<PinnedSource> pinned_source(const Sources& sources, const Sources:
 std::vector<PinnedSource> pinned_sources(const Sources& sources, const Slabs& slabs,
                                          const TransferOptions& device) {
   std::vector<PinnedSource> pinned;
-  const bool may_change = device.non_blocking && !is_seeded(Fault::kPinnedThoughWritten);
+  const bool may_change = device.non_blocking;
   if (may_change || !has_pinned_blocks()) return pinned;
   slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                               std::size_t index, std::size_t slab, std::size_t) {
@@ -89,9 +88,8 @@ void add_sections(const Slabs& slabs, Freight& freight) {
   }
 }
 
-std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sources& sources,
-                                 const Slabs& slabs, const TransferOptions& device,
-                                 std::optional<int> threads) {
+std::vector<at::Tensor> send_all(const Sources& sources, const Slabs& slabs,
+                                 const TransferOptions& device, std::optional<int> threads) {
   std::vector<Freight> freights(1);
   Freight& freight = freights[0];
   freight.pinned = pinned_sources(sources, slabs, device);
@@ -106,10 +104,8 @@ std::vector<at::Tensor> send_all(std::unique_ptr<SourceReader> reader, const Sou
       adder.add(form, index, place.packed, Wire::at(section.wire_begin + offset));
     }
   });
-  if (is_seeded(Fault::kItemsDropped)) reader.reset();
   {
-    std::optional<GilRelease> release;
-    if (!is_seeded(Fault::kGilHeld)) release.emplace();
+    const GilRelease release;
     send(freights, device, threads);
   }
   std::vector<at::Tensor> memory;
@@ -124,13 +120,13 @@ py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
                            std::optional<int> threads, bool takes_tensors) {
   ReadOptions read_options{options.dtype, std::nullopt};
   read_options.takes_tensors = takes_tensors;
-  auto reader = std::make_unique<SourceReader>(Items(arrays), read_options);
-  reader->read_all();
-  const Sources sources = reader->take_sources();
+  SourceReader reader(Items(arrays), read_options);
+  reader.read_all();
+  const Sources& sources = reader.sources();
   if (sources.size() == 0) return py::list();
   if (options.dtype && any_discards_imaginary(sources, *options.dtype)) warn_discarded_imaginary();
   const Slabs slabs = plan_slabs(sources, options.dtype, packing);
-  return build_all(sources, slabs, send_all(std::move(reader), sources, slabs, device, threads));
+  return build_all(sources, slabs, send_all(sources, slabs, device, threads));
 }
 
 }  // namespace tensorlift

@@ -432,10 +432,10 @@ def test_conjugated_and_negated_views_are_copied_as_what_they_mean(mode):
 def test_the_gil_is_counted_where_it_is_held():
     target = torch.zeros(3, device=DEVICE)
     FAKE.reset_stats()
-    target[0] = 1.0  # torch holds on to it
+    FAKE.copy_with_gil(target, pinned([1.0, 2.0, 3.0]))
     assert FAKE.stats()["h2d_with_gil"] == 1
     FAKE.reset_stats()
-    target.copy_(pinned([1, 2, 3]))  # torch lets go of it
+    target.copy_(pinned([1, 2, 3]))  # torch releases it
     assert FAKE.stats()["h2d_with_gil"] == 0
 
 

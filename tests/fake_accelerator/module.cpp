@@ -2,6 +2,7 @@
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <torch/csrc/autograd/python_variable.h>
 
 #include <optional>
 
@@ -73,6 +74,13 @@ void define_controls(py::module_& module) {
   module.attr("DEVICE_POISON") = static_cast<int>(kDevicePoison);
   module.attr("PINNED_POISON") = static_cast<int>(kPinnedPoison);
   module.def("reset", &reset, without_gil);
+  // torch's own functions release the GIL first: which of them do not is another with each version.
+  module.def(
+      "copy_with_gil",
+      [](const py::object& target, const py::object& source) {
+        THPVariable_Unpack(target.ptr()).copy_(THPVariable_Unpack(source.ptr()));
+      },
+      py::arg("target"), py::arg("source"));
   module.def(
       "set_mode", [](int mode, int delay_us) { streams().set_mode(Mode(mode), delay_us); },
       py::arg("mode"), py::arg("delay_us") = 0, without_gil);

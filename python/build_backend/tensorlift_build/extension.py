@@ -118,8 +118,6 @@ def _compile_flags(torch: Torch, folder: Path) -> list[str]:
         flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitizers}"]
     if _is_on("TENSORLIFT_WERROR"):
         flags += ["-Werror"]
-    if _is_on("TENSORLIFT_FAULTS"):
-        flags += ["-DTENSORLIFT_FAULTS"]  # for tests: see csrc/faults.h
     flags += [
         f"-DTENSORLIFT_TORCH_VERSION={torch.version}",
         f"-DTENSORLIFT_NUMPY_HEADERS={numpy_version}",
@@ -205,8 +203,6 @@ class NinjaBuildExt(build_ext):
         flavour = "debug" if _is_on("TENSORLIFT_DEBUG") else "release"
         if sanitizers := os.environ.get("TENSORLIFT_SANITIZE"):
             flavour += "-" + sanitizers.replace(",", "-")
-        if _is_on("TENSORLIFT_FAULTS"):
-            flavour += "-faults"
         folder = Path("build", f"ninja-{sysconfig.get_config_var('SOABI')}-{flavour}").resolve()
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,8 +1,8 @@
-"""Runs tests/device under seeded faults: python run_with_faults.py LIBRARY, which reads names.
+"""Runs tests/device under seeded faults: python tests/seeded_faults/run.py LIBRARY, and names.
 
-LIBRARY is a build with TENSORLIFT_FAULTS=1 (csrc/faults.h), which takes the place of the installed
-one. Each line of the input is the name of a fault, or "none"; it is answered by a line of JSON:
-"noticed_by", the first test that fails under it, or null, and "output", what pytest printed.
+LIBRARY was built from what `source.py` writes, and takes the place of the installed one. Each line
+of the input is the name of a fault, or "none"; it is answered by a line of JSON: "noticed_by", the
+first test that fails under it, or null, and "output", what pytest printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
 SECONDS_PER_FAULT = 30  # a fault that makes a test wait for ever need not be waited for
 SECONDS_WITHOUT = 300  # all tests pass, on a machine that is busy as well
 FILES = ("transfer", "empty_pinned", "batches_on_device")
