@@ -1,4 +1,4 @@
-// The exceptions of the core. The seam translates them: TypeError, ValueError, IndexError and
+// The exceptions of the core. The binding layer translates TypeError, ValueError, IndexError and
 // RuntimeError to Python's own, InternalError (a bug of ours, never the user's) to a RuntimeError.
 #pragma once
 

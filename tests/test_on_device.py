@@ -44,6 +44,8 @@ def test_on_the_fake_accelerator(path, request):
     command += ["--all"] if request.config.getoption("--all") else []
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     print(done.stdout[-4000:], done.stderr[-2000:])
+    if done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
+        pytest.skip("long tests alone")
     assert done.returncode == 0
 
 

@@ -25,7 +25,7 @@
 #include "ops/from_numpy_packed.h"
 #include "ops/from_numpy_pinned.h"
 #include "ops/to_numpy.h"
-#include "parallel/workers.h"
+#include "parallel/thread_pool.h"
 #include "shm/received_segments.h"
 #include "shm/segment_pool.h"
 

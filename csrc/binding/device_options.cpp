@@ -9,8 +9,8 @@
 #include "binding/options.h"
 #include "binding/torch_objects.h"
 #include "device/staging.h"
+#include "dispatch_guard.h"
 #include "errors.h"
-#include "plain_dispatch.h"
 
 namespace tensorlift {
 namespace {
@@ -158,7 +158,7 @@ void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle thread
 
 at::Tensor to_plain_device(const at::Tensor& tensor, const DeviceOptions& options) {
   const GilRelease release;
-  const PlainDispatch plain;
+  const DispatchGuard plain;
   return tensor.to(options.transfer.device, /*non_blocking=*/false, /*copy=*/true);
 }
 

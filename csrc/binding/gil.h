@@ -1,7 +1,9 @@
-// Gil: letting go of the GIL and taking it, also while the interpreter finalizes.
+// Gil: releasing and acquiring the GIL, also while the interpreter finalizes.
 #pragma once
 
 #include <unistd.h>
+
+#include <cstddef>
 
 #include "binding/python_api.h"
 
@@ -34,5 +36,18 @@ class GilRelease {
  private:
   PyThreadState* state_;
 };
+
+// Calls `copy`, which copies `nbytes` and knows nothing of Python, without the GIL where that is
+// much.
+//
+// Below the limit the GIL stays held: giving it away can cost a whole switch interval (5 ms) when
+// another thread wants it, and 64 KiB are copied in a few microseconds.
+inline constexpr std::size_t kReleaseGilBytes = 64 << 10;
+template <typename Copy>
+void without_gil(std::size_t nbytes, Copy copy) {
+  if (nbytes < kReleaseGilBytes) return copy();
+  const GilRelease release;
+  copy();
+}
 
 }  // namespace tensorlift

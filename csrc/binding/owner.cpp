@@ -18,7 +18,7 @@ bool interpreter_is_finalizing() {
 // process's end, which is near.
 void release(void* object) noexcept {
   if (!Py_IsInitialized() || interpreter_is_finalizing()) return;
-  // All of it inside: letting go of the array may run Python code, which may lose the GIL and never
+  // All of it inside: releasing the array may run Python code, which may lose the GIL and never
   // get it back.
   with_python_or_sleep([object] {
     const PyGILState_STATE state = PyGILState_Ensure();

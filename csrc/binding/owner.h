@@ -1,4 +1,4 @@
-// Owner: how a tensor's storage keeps a Python object alive, and lets go of it.
+// Owner: how a tensor's storage keeps a Python object alive, and releases it.
 #pragma once
 
 #include <c10/core/Allocator.h>

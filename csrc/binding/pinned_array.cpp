@@ -57,7 +57,7 @@ std::size_t nbytes_of(const PyArray_Dims& dims, std::int64_t itemsize, py::handl
   return static_cast<std::size_t>(nbytes);
 }
 
-void let_go(PyObject* capsule) { let_go_of_pinned(PyCapsule_GetPointer(capsule, kCapsuleName)); }
+void release(PyObject* capsule) { release_pinned(PyCapsule_GetPointer(capsule, kCapsuleName)); }
 
 }  // namespace
 
@@ -73,9 +73,9 @@ py::object empty_pinned(py::handle shape, py::handle dtype) {
     block = hold_new_pinned(std::max<std::size_t>(nbytes, 1));
   }
   const auto capsule =
-      py::reinterpret_steal<py::object>(PyCapsule_New(block, kCapsuleName, &let_go));
+      py::reinterpret_steal<py::object>(PyCapsule_New(block, kCapsuleName, &release));
   if (!capsule) {
-    let_go_of_pinned(block);
+    release_pinned(block);
     throw py::error_already_set();
   }
   element.release();  // the array takes it, also where it fails

@@ -1,4 +1,4 @@
-// The seam's one way to Python and NumPy. Only the seam's files may include this (and never
+// The binding layer's one way to Python and NumPy. Only its files may include this (and never
 // Python.h or NumPy's headers themselves): tests/test_includes.py keeps the list.
 #pragma once
 

@@ -13,7 +13,7 @@
 #include "errors.h"
 #include "memory/build.h"
 #include "memory/host_memory.h"
-#include "memory/impl_arena.h"
+#include "memory/tensor_arena.h"
 #include "shm/received_segments.h"
 #include "shm/send_segment.h"
 
@@ -234,7 +234,7 @@ at::Tensor tensor_in_segment(py::handle message) {
                              !__builtin_add_overflow(place.begin, place.nbytes, &end) &&
                              end <= place.segment->nbytes();
   if (!is_in_segment || !is_within_storage(place)) throw_malformed();
-  ImplArena arena(1);
+  TensorArena arena(1);
   const c10::Storage storage = storage_in(place.segment, arena, place.begin, place.nbytes);
   at::Tensor tensor = build_over_storage(arena, storage, place.dtype, {0});
   tensor.unsafeGetTensorImpl()->set_storage_offset(place.offset);

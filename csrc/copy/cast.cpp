@@ -11,9 +11,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "copy/fine_cut.h"
-#include "copy/half.h"
+#include "copy/float16.h"
 #include "copy/simd.h"
+#include "copy/test_grain.h"
 
 namespace tensorlift {
 namespace {
@@ -118,37 +118,37 @@ TENSORLIFT_SIMD void cast_run(const void* __restrict source, void* __restrict ta
 }
 
 // float16 is cast by way of float32, as convert_number() does it, in runs that stay in the cache.
-constexpr std::int64_t kHalvesAtOnce = kIsCutFinely ? 16 : 1024;
+constexpr std::int64_t kHalvesAtOnce = kIsTestGrain ? 16 : 1024;
 
 template <typename From>
 void cast_to_half(const void* source, void* target, std::int64_t count) {
-  if (!has_half_instructions()) return cast_run<From, c10::Half>(source, target, count);
+  if (!has_float16_instructions()) return cast_run<From, c10::Half>(source, target, count);
   const auto* from = static_cast<const From*>(source);
   auto* to = static_cast<std::uint16_t*>(target);
   if constexpr (std::is_same_v<From, float>) {
-    float_to_half(from, to, count);
+    float32_to_float16(from, to, count);
   } else {
     float floats[kHalvesAtOnce];
     for (std::int64_t i = 0; i < count; i += kHalvesAtOnce) {
       const std::int64_t run = std::min(kHalvesAtOnce, count - i);
       cast_run<From, float>(from + i, floats, run);
-      float_to_half(floats, to + i, run);
+      float32_to_float16(floats, to + i, run);
     }
   }
 }
 
 template <typename To>
 void cast_from_half(const void* source, void* target, std::int64_t count) {
-  if (!has_half_instructions()) return cast_run<c10::Half, To>(source, target, count);
+  if (!has_float16_instructions()) return cast_run<c10::Half, To>(source, target, count);
   const auto* from = static_cast<const std::uint16_t*>(source);
   auto* to = static_cast<To*>(target);
   if constexpr (std::is_same_v<To, float>) {
-    half_to_float(from, to, count);
+    float16_to_float32(from, to, count);
   } else {
     float floats[kHalvesAtOnce];
     for (std::int64_t i = 0; i < count; i += kHalvesAtOnce) {
       const std::int64_t run = std::min(kHalvesAtOnce, count - i);
-      half_to_float(from + i, floats, run);
+      float16_to_float32(from + i, floats, run);
       cast_run<float, To>(floats, to + i, run);
     }
   }

@@ -2,13 +2,13 @@
 
 #include <numeric>
 
-#include "copy/fine_cut.h"
+#include "copy/test_grain.h"
 
 namespace tensorlift {
 namespace {
 
 // Elements on their way from one step to the next stay in the first-level cache.
-constexpr std::size_t kBlockBytes = kIsCutFinely ? 128 : 8 << 10;
+constexpr std::size_t kBlockBytes = kIsTestGrain ? 128 : 8 << 10;
 
 // How many of the latest ones to look through for one that fits: lists that alternate between a few
 // kinds of arrays are common, lists of many kinds are not worth a search.
@@ -120,7 +120,7 @@ std::uint32_t ElementCopies::add(const ElementCopy::Key& key) {
   copy.to_size = static_cast<std::uint8_t>(c10::elementSize(key.to));
   copy.reads_in_place = key.is_run && key.run_stride == copy.from_size && !key.swapped;
   copy.writes_in_place = key.slot_aligned || key.from == key.to;
-  copy.read = rearrange_function(copy.from_size, swap_of(key.from, key.swapped));
+  copy.read = strided_copy_function(copy.from_size, swap_of(key.from, key.swapped));
   copy.write = scatter_function(copy.to_size);
   copy.cast = key.from == key.to ? nullptr : cast_function(key.from, key.to);
   copies_.push_back(copy);

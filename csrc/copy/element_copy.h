@@ -12,9 +12,9 @@
 #include <cstring>
 
 #include "copy/cast.h"
-#include "copy/rearrange.h"
-#include "copy/stream.h"
+#include "copy/non_temporal.h"
 #include "copy/strided.h"
+#include "copy/strided_copy.h"
 #include "plan/array_view.h"
 
 namespace tensorlift {
@@ -44,7 +44,7 @@ struct ElementCopy {
   bool reads_in_place;              // contiguous, in native byte order
   bool writes_in_place;             // contiguous and aligned
   std::uint8_t from_size, to_size;  // bytes an element
-  RearrangeFunction read;
+  StridedCopyFunction read;
   ScatterFunction write;
   CastFunction cast;  // nullptr: same dtype
 };
@@ -71,17 +71,17 @@ class ElementCopies {
 
   [[nodiscard]] const ElementCopy& operator[](std::uint32_t index) const { return copies_[index]; }
 
-  // Copies elements [begin, end) of the `numel` of an array; `streams`: plain ones past the caches,
-  // see stream.h.
+  // Copies elements [begin, end) of the `numel` of an array; `is_non_temporal`: plain ones past the
+  // caches, see non_temporal.h.
   void run(const ElementCopy& copy, const char* source, char* slot, std::int64_t numel,
-           std::int64_t begin, std::int64_t end, bool streams) const {
+           std::int64_t begin, std::int64_t end, bool is_non_temporal) const {
     if (begin >= end) return;
     const bool is_plain = copy.cast == nullptr && copy.reads_in_place && copy.writes_in_place;
     if (!is_plain) return rearrange(copy, source, slot, numel, begin, end);
     const auto nbytes = static_cast<std::size_t>((end - begin) * copy.to_size);
     source += begin * copy.from_size;
     slot += begin * copy.to_size;
-    if (streams) return stream_copy(slot, source, nbytes);
+    if (is_non_temporal) return non_temporal_copy(slot, source, nbytes);
     std::memcpy(slot, source, nbytes);
   }
 

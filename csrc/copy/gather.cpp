@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "parallel/workers.h"
+#include "parallel/thread_pool.h"
 
 namespace tensorlift {
 namespace {
 
 // One piece of work: large enough to hide what it takes to hand it out. 64 and 128 KiB were no
 // faster.
-constexpr std::size_t kPieceBytes = kIsCutFinely ? 512 : 256 << 10;
+constexpr std::size_t kPieceBytes = kIsTestGrain ? 512 : 256 << 10;
 
 // Clears the memory from `end` to the next slot.
 void clear_gap(char* end) {
@@ -53,7 +53,7 @@ void GatherJobs::run_part(std::size_t begin, std::size_t end, std::ptrdiff_t shi
     const std::size_t from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
     copy_bytes(from, std::min(from + kPieceBytes, end), shift);
   };
-  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceBody(copy_piece));
+  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceFunction(copy_piece));
 }
 
 void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows,
@@ -71,7 +71,7 @@ void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t row
     };
     copy_parts(first_row(piece), first_row(piece + 1), rows, shift);
   };
-  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceBody(copy_piece));
+  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceFunction(copy_piece));
 }
 
 std::size_t GatherJobs::work_before(const char* address) const {
@@ -101,7 +101,7 @@ void GatherJobs::copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t s
       return std::min(static_cast<std::int64_t>((byte - job_begin + widest - 1) / widest), numel);
     };
     copies_.run(copy, job->source, slot, numel, begin > job_begin ? element_at(begin) : 0,
-                end < job->end_bytes ? element_at(end) : numel, streams_);
+                end < job->end_bytes ? element_at(end) : numel, is_non_temporal_);
     if (clears_gaps_ && end >= job->end_bytes) clear_gap(slot + numel * copy.to_size);
     job_begin = job->end_bytes;
   }
@@ -115,7 +115,7 @@ void GatherJobs::copy_parts(std::int64_t begin, std::int64_t end, std::int64_t p
     const ElementCopy& copy = copies_[job.copy];
     const auto numel = static_cast<std::int64_t>((job.end_bytes - job_begin) / copy.widest());
     copies_.run(copy, job.source, job.slot + shift, numel, numel / parts * begin,
-                numel / parts * end, streams_);
+                numel / parts * end, is_non_temporal_);
     job_begin = job.end_bytes;
   }
 }

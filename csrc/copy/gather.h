@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "copy/element_copy.h"
-#include "copy/fine_cut.h"
+#include "copy/test_grain.h"
 #include "plan/array_view.h"
 
 namespace tensorlift {
@@ -23,7 +23,7 @@ inline constexpr std::size_t kSlotAlignment = 64;
 }
 
 // A thread more pays from so many bytes on. Two threads for 1 MiB took as long as one, or longer.
-inline constexpr std::size_t kBytesPerThread = kIsCutFinely ? 64 : 1 << 20;
+inline constexpr std::size_t kBytesPerThread = kIsTestGrain ? 64 : 1 << 20;
 
 // The copies that one call has to make. Copies shape and strides out of the views, so that a job
 // stays true whatever happens to the array object; the elements are read when run() is called.
@@ -52,8 +52,8 @@ class GatherJobs {
   // Bytes read and written, whichever is more, summed over all jobs.
   [[nodiscard]] std::size_t nbytes() const { return jobs_.empty() ? 0 : jobs_.back().end_bytes; }
 
-  // Plain copies are to be written past the caches: see stream.h.
-  void stream() { streams_ = true; }
+  // Plain copies are to be written past the caches: see non_temporal.h.
+  void use_non_temporal_stores() { is_non_temporal_ = true; }
 
   // Each slot begins at a multiple of kSlotAlignment, and the bytes from its end to the next such
   // one are cleared, so that nothing older is left there.
@@ -107,7 +107,7 @@ class GatherJobs {
 
   std::vector<Job> jobs_;  // std::vector adds faster than SmallVector: one per array
   ElementCopies copies_;
-  bool streams_ = false;
+  bool is_non_temporal_ = false;
   bool clears_gaps_ = false;
 };
 

@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "copy/fine_cut.h"
 #include "copy/gather.h"
+#include "copy/test_grain.h"
 
 namespace tensorlift {
 namespace {
@@ -31,7 +31,7 @@ void copy_all(const Sources& sources, std::size_t nbytes, char* slot) {
 }  // namespace
 
 bool is_straight(const Sources& sources, const Layout& layout, c10::ScalarType dtype) {
-  if (kIsCutFinely || sources.forms().size() != 1 || layout.dim != 0 || layout.has_padding) {
+  if (kIsTestGrain || sources.forms().size() != 1 || layout.dim != 0 || layout.has_padding) {
     return false;
   }
   const Sources::Form& form = sources.forms()[0];

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "copy/rearrange.h"
+#include "copy/strided_copy.h"
 #include "plan/array_view.h"
 
 namespace tensorlift {

@@ -6,14 +6,14 @@
 
 #include "copy/batch_jobs.h"
 #include "memory/build.h"
+#include "plan/packed_bytes.h"
 #include "plan/slabs.h"
-#include "plan/wire.h"
 
 namespace tensorlift {
 namespace {
 
 // The dtype to send: that of the sources, where the device had better cast.
-c10::ScalarType wire_dtype(const BatchPlan& plan) {
+c10::ScalarType packed_dtype(const BatchPlan& plan) {
   const c10::ScalarType dtype = plan.dtype;
   const c10::ScalarType twin = plan.sources.forms()[0].element.twin;
   for (const auto& form : plan.sources.forms()) {
@@ -35,15 +35,15 @@ bool has_slots_in_order(const Layout& layout, c10::IntArrayRef strides) {
   return true;
 }
 
-// Says where the wire may be cut; all jobs are added.
-void set_cuts(Wire& wire, const Layout& layout, c10::IntArrayRef strides, bool is_contiguous,
-              std::int64_t rows, std::vector<std::size_t>&& ends_of_arrays) {
+// Says where the packed bytes may be cut; all jobs are added.
+void set_cuts(PackedBytes& packed, const Layout& layout, c10::IntArrayRef strides,
+              bool is_contiguous, std::int64_t rows, std::vector<std::size_t>&& ends_of_arrays) {
   if (is_contiguous && rows > 1) {
-    wire.rows = rows;
+    packed.rows = rows;
   } else if (!has_slots_in_order(layout, strides)) {
-    wire.work_ends = {wire.jobs.nbytes()};
+    packed.cut_points = {packed.jobs.nbytes()};
   } else if (layout.has_padding) {
-    wire.work_ends = std::move(ends_of_arrays);
+    packed.cut_points = std::move(ends_of_arrays);
   }
 }
 
@@ -62,92 +62,93 @@ void add_tensor(const at::Tensor& tensor, char* slot, GatherJobs& jobs) {
 }
 
 // A batch with its extents, and how they are sent.
-class Shipment {
+class BatchTransfer {
  public:
-  explicit Shipment(const BatchToSend& batch)
+  explicit BatchTransfer(const BatchToSend& batch)
       : plan_(batch.plan),
         extents_(batch.extents),
-        sent_(wire_dtype(plan_)),
+        sent_(packed_dtype(plan_)),
         padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {}
 
-  // Adds a freight for the batch and one for the extents: each has memory of its own on the device,
+  // Adds an item for the batch and one for the extents: each has memory of its own on the device,
   // and several go into one buffer on the way there.
-  void add_to(std::vector<Freight>& freights) {
-    first_freight_ = freights.size();
-    freights.push_back(batch_freight());
-    if (extents_.defined()) freights.push_back(extents_freight());
+  void add_to(std::vector<TransferItem>& items) {
+    first_item_ = items.size();
+    items.push_back(batch_item());
+    if (extents_.defined()) items.push_back(extents_item());
   }
 
   // What has arrived.
-  [[nodiscard]] SentBatch result(ImplArena& arena, const std::vector<Freight>& freights) const {
-    const auto arrived = [&](std::size_t freight, c10::ScalarType dtype, c10::IntArrayRef shape) {
-      return build_view(arena, freights[freight].sections[0].result, dtype, /*offset=*/0, shape);
+  [[nodiscard]] SentBatch result(TensorArena& arena, const std::vector<TransferItem>& items) const {
+    const auto arrived = [&](std::size_t item, c10::ScalarType dtype, c10::IntArrayRef shape) {
+      return build_view(arena, items[item].sections[0].result, dtype, /*offset=*/0, shape);
     };
-    SentBatch sent{arrived(first_freight_, plan_.dtype, plan_.layout.shape), {}};
+    SentBatch sent{arrived(first_item_, plan_.dtype, plan_.layout.shape), {}};
     sent.values.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides());
     if (extents_.defined()) {
-      sent.extents = arrived(first_freight_ + 1, extents_.scalar_type(), extents_.sizes());
+      sent.extents = arrived(first_item_ + 1, extents_.scalar_type(), extents_.sizes());
     }
     return sent;
   }
 
  private:
-  [[nodiscard]] BatchJobs jobs_on(Wire& wire) const {
+  [[nodiscard]] BatchJobs jobs_on(PackedBytes& packed) const {
     const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent_));
     Shape byte_strides;
     for (const std::int64_t stride : plan_.strides()) byte_strides.push_back(stride * itemsize);
-    return {plan_.sources, plan_.layout, padding_, sent_, Wire::at(0), byte_strides, wire.jobs};
+    return {plan_.sources,      plan_.layout, padding_,   sent_,
+            PackedBytes::at(0), byte_strides, packed.jobs};
   }
 
   // Cast on the device where it is not sent as what it will be.
-  [[nodiscard]] Freight batch_freight() const {
-    Freight freight;
-    Wire& wire = freight.wire;
-    wire.nbytes = plan_.numel() * c10::elementSize(sent_);
-    freight.sections.push_back(
-        {.nbytes = wire.nbytes, .wire_dtype = sent_, .dtype = plan_.dtype, .is_own = true});
-    if (wire.nbytes == 0) return freight;
-    BatchJobs jobs = jobs_on(wire);
+  [[nodiscard]] TransferItem batch_item() const {
+    TransferItem item;
+    PackedBytes& packed = item.packed;
+    packed.nbytes = plan_.numel() * c10::elementSize(sent_);
+    item.sections.push_back(
+        {.nbytes = packed.nbytes, .packed_dtype = sent_, .dtype = plan_.dtype, .is_own = true});
+    if (packed.nbytes == 0) return item;
+    BatchJobs jobs = jobs_on(packed);
     std::vector<std::size_t> ends;
     jobs.add_all([&] {
-      if (plan_.layout.has_padding) ends.push_back(wire.jobs.nbytes());
+      if (plan_.layout.has_padding) ends.push_back(packed.jobs.nbytes());
       return false;
     });
-    set_cuts(wire, plan_.layout, plan_.strides(), plan_.is_contiguous(), jobs.rows(),
+    set_cuts(packed, plan_.layout, plan_.strides(), plan_.is_contiguous(), jobs.rows(),
              std::move(ends));
-    return freight;
+    return item;
   }
 
-  [[nodiscard]] Freight extents_freight() const {
-    Freight freight;
-    freight.wire.nbytes = extents_.nbytes();
-    add_tensor(extents_, Wire::at(0), freight.wire.jobs);
+  [[nodiscard]] TransferItem extents_item() const {
+    TransferItem item;
+    item.packed.nbytes = extents_.nbytes();
+    add_tensor(extents_, PackedBytes::at(0), item.packed.jobs);
     const c10::ScalarType dtype = extents_.scalar_type();
-    freight.sections.push_back(
-        {.nbytes = extents_.nbytes(), .wire_dtype = dtype, .dtype = dtype, .is_own = true});
-    return freight;
+    item.sections.push_back(
+        {.nbytes = extents_.nbytes(), .packed_dtype = dtype, .dtype = dtype, .is_own = true});
+    return item;
   }
 
   const BatchPlan& plan_;
   const at::Tensor& extents_;
   const c10::ScalarType sent_;
   const Padding padding_;
-  std::size_t first_freight_ = 0;
+  std::size_t first_item_ = 0;
 };
 
 }  // namespace
 
 std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                     const TransferOptions& device, std::optional<int> threads) {
-  std::vector<Shipment> shipments;
-  shipments.reserve(batches.size());  // jobs point into them
-  std::vector<Freight> freights;
-  for (const BatchToSend& batch : batches) shipments.emplace_back(batch).add_to(freights);
-  send(freights, device, threads);
+  std::vector<BatchTransfer> transfers;
+  transfers.reserve(batches.size());  // jobs point into them
+  std::vector<TransferItem> items;
+  for (const BatchToSend& batch : batches) transfers.emplace_back(batch).add_to(items);
+  send(items, device, threads);
 
-  ImplArena arena(2 * batches.size());
+  TensorArena arena(2 * batches.size());
   std::vector<SentBatch> sent;
-  for (const Shipment& shipment : shipments) sent.push_back(shipment.result(arena, freights));
+  for (const BatchTransfer& transfer : transfers) sent.push_back(transfer.result(arena, items));
   return sent;
 }
 

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "parallel/per_process.h"
+#include "parallel/fork_safe_singleton.h"
 
 namespace tensorlift {
 
@@ -181,7 +181,7 @@ struct Rings {
   std::mutex mutex;
   std::map<std::pair<c10::DeviceType, c10::DeviceIndex>, StagingRing*> of_device;
 };
-PerProcess<Rings> rings;
+ForkSafeSingleton<Rings> rings;
 
 // Written with the GIL held.
 std::atomic<std::size_t> chunk_bytes{StagingSettings().chunk_bytes};

@@ -25,45 +25,46 @@ using DeviceImpl = c10::impl::VirtualGuardImpl;
 constexpr std::size_t kBytesPerThreadOfMuch = 256 << 10;
 constexpr std::size_t kMuch = 8 << 20;
 
-// A part of a wire, and where in a buffer it lies.
+// A part of an item's packed bytes, and where in a buffer it lies.
 struct Piece {
-  std::size_t freight;
-  std::size_t begin, end;  // bytes on its wire
+  std::size_t item;
+  std::size_t begin, end;  // of its packed bytes
   std::size_t at;          // in the buffer
 };
 
-// Cuts wires into buffers: one after another, several into one where they fit.
+// Cuts the packed bytes of all items into buffers: one after another, several into one where they
+// fit.
 class Cutter {
  public:
-  Cutter(const std::vector<Freight>& freights, std::size_t limit)
-      : freights_(freights), limit_(limit) {}
+  Cutter(const std::vector<TransferItem>& items, std::size_t limit)
+      : items_(items), limit_(limit) {}
 
   // What the next buffer is filled with; nothing at the end.
   std::vector<Piece> next() {
     std::vector<Piece> pieces;
     std::size_t at = 0;
-    while (freight_ < freights_.size()) {
-      const Wire& wire = freights_[freight_].wire;
-      if (offset_ == wire.nbytes) {
-        ++freight_;
+    while (item_ < items_.size()) {
+      const PackedBytes& packed = items_[item_].packed;
+      if (offset_ == packed.nbytes) {
+        ++item_;
         offset_ = 0;
         continue;
       }
       if (at >= limit_) break;
-      const std::size_t end = wire.window_end(offset_, limit_ - at);
+      const std::size_t end = packed.chunk_end(offset_, limit_ - at);
       if (!pieces.empty() && at + (end - offset_) > limit_) break;
-      pieces.push_back({freight_, offset_, end, at});
+      pieces.push_back({item_, offset_, end, at});
       at += slot_aligned(end - offset_);
       offset_ = end;
-      if (end < wire.nbytes) break;
+      if (end < packed.nbytes) break;
     }
     return pieces;
   }
 
  private:
-  const std::vector<Freight>& freights_;
+  const std::vector<TransferItem>& items_;
   const std::size_t limit_;
-  std::size_t freight_ = 0;
+  std::size_t item_ = 0;
   std::size_t offset_ = 0;
 };
 
@@ -87,42 +88,42 @@ class Transfer {
   void allocate(Section& section) const {
     const c10::StreamGuard on_copies(copies_);
     section.sent = bytes_on_device(section.nbytes);
-    section.result = section.dtype == section.wire_dtype
+    section.result = section.dtype == section.packed_dtype
                          ? section.sent
-                         : bytes_on_device(section.nbytes / c10::elementSize(section.wire_dtype) *
+                         : bytes_on_device(section.nbytes / c10::elementSize(section.packed_dtype) *
                                            c10::elementSize(section.dtype));
   }
 
-  void copy_pinned(const Freight& freight) const {
+  void copy_pinned(const TransferItem& item) const {
     const c10::StreamGuard on_copies(copies_);
-    for (const PinnedSource& source : freight.pinned) {
+    for (const PinnedSource& source : item.pinned) {
       copy_bytes(static_cast<const char*>(source.data), source.nbytes,
-                 freight.sections[source.section].sent, 0);
+                 item.sections[source.section].sent, 0);
       at::getHostAllocator(options_.device.type())
           ->record_event(const_cast<void*>(source.block), source.context, copies_);
     }
   }
 
   // Fills a buffer and sends it.
-  void send(const std::vector<Freight>& freights, const std::vector<Piece>& pieces) const {
+  void send(const std::vector<TransferItem>& items, const std::vector<Piece>& pieces) const {
     const Piece& last = pieces.back();
     StagingLease buffer =
         lease_staging(options_.device, last.at + last.end - last.begin, settings_);
     for (const Piece& piece : pieces) {
-      const Wire& wire = freights[piece.freight].wire;
-      wire.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,
-                 wire.nbytes >= kMuch ? kBytesPerThreadOfMuch : kBytesPerThread);
+      const PackedBytes& packed = items[piece.item].packed;
+      packed.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,
+                   packed.nbytes >= kMuch ? kBytesPerThreadOfMuch : kBytesPerThread);
     }
-    copy(freights, pieces, buffer);
+    copy(items, pieces, buffer);
   }
 
   void cast(Section& section) const {
-    if (section.dtype == section.wire_dtype) return;
+    if (section.dtype == section.packed_dtype) return;
     const c10::StreamGuard on_copies(copies_);
     const auto numel =
-        static_cast<std::int64_t>(section.nbytes / c10::elementSize(section.wire_dtype));
-    ImplArena arena(2);
-    const at::Tensor sent = build_view(arena, section.sent, section.wire_dtype, 0, {numel});
+        static_cast<std::int64_t>(section.nbytes / c10::elementSize(section.packed_dtype));
+    TensorArena arena(2);
+    const at::Tensor sent = build_view(arena, section.sent, section.packed_dtype, 0, {numel});
     build_view(arena, section.result, section.dtype, 0, {numel}).copy_(sent, /*non_blocking=*/true);
     section.sent.reset();  // in the order of the copy stream, which has the cast before it
   }
@@ -154,18 +155,18 @@ class Transfer {
                          std::size_t offset) {
     const auto size = static_cast<std::int64_t>(nbytes);
     const at::Tensor from = at::from_blob(const_cast<char*>(source), {size}, c10::kByte);
-    ImplArena arena(1);
+    TensorArena arena(1);
     build_view(arena, target, c10::kByte, offset, {size}).copy_(from, /*non_blocking=*/true);
   }
 
   // Enqueues the copies out of a buffer, and its event behind them.
-  void copy(const std::vector<Freight>& freights, const std::vector<Piece>& pieces,
+  void copy(const std::vector<TransferItem>& items, const std::vector<Piece>& pieces,
             StagingLease& buffer) const {
     std::exception_ptr failure;
     try {
       const c10::StreamGuard on_copies(copies_);
       for (const Piece& piece : pieces) {
-        copy_piece(buffer.data() + piece.at, piece, freights[piece.freight].sections);
+        copy_piece(buffer.data() + piece.at, piece, items[piece.item].sections);
       }
     } catch (...) {
       failure = std::current_exception();
@@ -181,18 +182,18 @@ class Transfer {
     auto section = std::partition_point(sections.begin(), sections.end(), [&](const Section& s) {
       return section_end(s) <= piece.begin;
     });
-    for (; section != sections.end() && section->wire_begin < piece.end; ++section) {
-      if (!section->is_on_wire) continue;
-      const std::size_t first = std::max(piece.begin, section->wire_begin);
+    for (; section != sections.end() && section->packed_begin < piece.end; ++section) {
+      if (!section->is_packed) continue;
+      const std::size_t first = std::max(piece.begin, section->packed_begin);
       const std::size_t last = std::min(piece.end, section_end(*section));
       if (first >= last) continue;
       copy_bytes(memory + (first - piece.begin), last - first, section->sent,
-                 first - section->wire_begin);
+                 first - section->packed_begin);
     }
   }
 
   static std::size_t section_end(const Section& section) {
-    return section.wire_begin + (section.is_on_wire ? section.nbytes : 0);
+    return section.packed_begin + (section.is_packed ? section.nbytes : 0);
   }
 
   const TransferOptions& options_;
@@ -225,21 +226,21 @@ bool is_capturing([[maybe_unused]] const c10::Stream& stream) {
 #endif
 }
 
-void send(std::vector<Freight>& freights, const TransferOptions& options,
+void send(std::vector<TransferItem>& items, const TransferOptions& options,
           std::optional<int> threads) {
   at::globalContext().lazyInitDevice(options.device.type());
-  const PlainDispatch plain;
+  const DispatchGuard plain;
   const Transfer transfer(options, threads);
-  const auto for_each_section = [&freights](const auto& function) {
-    for (Freight& freight : freights) {
-      for (Section& section : freight.sections) function(section);
+  const auto for_each_section = [&items](const auto& function) {
+    for (TransferItem& item : items) {
+      for (Section& section : item.sections) function(section);
     }
   };
   for_each_section([&](Section& section) { transfer.allocate(section); });
-  for (const Freight& freight : freights) transfer.copy_pinned(freight);
-  Cutter cutter(freights, transfer.chunk_bytes());
+  for (const TransferItem& item : items) transfer.copy_pinned(item);
+  Cutter cutter(items, transfer.chunk_bytes());
   for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
-    transfer.send(freights, pieces);
+    transfer.send(items, pieces);
   }
   for_each_section([&](Section& section) { transfer.cast(section); });
   transfer.order();

@@ -4,9 +4,8 @@
 // Device-generic: c10's guards, events and host allocators, so that one build serves every backend
 // that has them, and needs no header of any. The rules that it keeps:
 //   - copies run on a stream of their own, whatever the caller's is busy with;
-//   - device memory comes from that stream's pool, and a failed transfer returns it there: it is
-//   not
-//     used again before what was enqueued has run, and nothing has to be undone;
+//   - device memory comes from that stream's pool, and a failed transfer returns it there: nobody
+//     uses it before what was enqueued has run, and nothing has to be undone;
 //   - the caller's stream waits for the copies, and the allocator is told that it uses the memory;
 //   - a buffer's event is recorded after its copies, on their stream.
 #pragma once
@@ -22,8 +21,8 @@
 #include <optional>
 #include <vector>
 
-#include "plain_dispatch.h"
-#include "plan/wire.h"
+#include "dispatch_guard.h"
+#include "plan/packed_bytes.h"
 
 namespace tensorlift {
 
@@ -33,14 +32,14 @@ struct TransferOptions {
   bool non_blocking = true;           // false: the host waits until they are there
 };
 
-// A part of a wire and where it goes: memory of its own on the device.
+// A part of the packed bytes and where it goes: memory of its own on the device.
 struct Section {
-  std::size_t wire_begin = 0;    // bytes
-  std::size_t nbytes = 0;        // on the wire
-  c10::ScalarType wire_dtype{};  // what is sent
+  std::size_t packed_begin = 0;    // bytes
+  std::size_t nbytes = 0;          // packed
+  c10::ScalarType packed_dtype{};  // what is sent
   c10::ScalarType dtype{};  // what it becomes, on the device; kByte, kByte: all kinds of numbers
   bool is_own = false;      // of a single tensor
-  bool is_on_wire = true;   // else it gets its elements from a PinnedSource
+  bool is_packed = true;    // else it gets its elements from a PinnedSource
   at::Tensor sent{};        // bytes; set by send()
   at::Tensor result{};      // bytes; set by send(); the same where there is no cast
 };
@@ -55,9 +54,9 @@ struct PinnedSource {
 };
 
 // What is sent together, and where to.
-struct Freight {
-  Wire wire;
-  std::vector<Section> sections;  // in the order of the wire
+struct TransferItem {
+  PackedBytes packed;
+  std::vector<Section> sections;  // in the order of the packed bytes
   std::vector<PinnedSource> pinned;
 };
 
@@ -68,10 +67,10 @@ struct Freight {
 // older ones.)
 [[nodiscard]] bool is_capturing(const c10::Stream& stream);
 
-// Writes all wires through pinned buffers, sends them, and casts what arrives; fills in `sent` and
-// `result` of all sections. The wires' sources may be changed afterwards; pinned ones not before
+// Writes all items through pinned buffers, sends them, and casts what arrives; fills in `sent` and
+// `result` of all sections. The items' sources may be changed afterwards; pinned ones not before
 // the copies have run. Throws c10::Error. Without the GIL.
-void send(std::vector<Freight>& freights, const TransferOptions& options,
+void send(std::vector<TransferItem>& items, const TransferOptions& options,
           std::optional<int> threads);
 
 }  // namespace tensorlift

@@ -36,21 +36,21 @@ ArrayView inspect(PyObject* item, py::object* keep_alive) {
     const bool masked =
         element_type(descr).kind != ElementKind::kUnsupported && has_masked_values(item);
     ArrayView view = inspect_exact(item);
-    if (masked) view.holder = Holder::kMaskedArray;
+    if (masked) view.source_kind = SourceKind::kMaskedArray;
     return view;
   }
   if (const ScalarType* known = scalar_type_of(item)) {  // without an array in between
     ArrayView view;
     view.data = known->value_of(item);
     view.element = known->element;
-    view.holder = Holder::kScalar;
+    view.source_kind = SourceKind::kScalar;
     return view;
   }
   if (PyArray_IsScalar(item, Generic)) {
     *keep_alive = py::reinterpret_steal<py::object>(PyArray_FromScalar(item, nullptr));
     if (!*keep_alive) throw py::error_already_set();
     ArrayView view = inspect_exact(keep_alive->ptr());
-    view.holder = Holder::kScalar;
+    view.source_kind = SourceKind::kScalar;
     return view;
   }
   return {};

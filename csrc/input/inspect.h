@@ -26,7 +26,7 @@ namespace tensorlift {
   view.shape = reinterpret_cast<const std::int64_t*>(PyArray_DIMS(array));
   view.strides = reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array));
   view.ndim = PyArray_NDIM(array);
-  view.holder = Holder::kArray;
+  view.source_kind = SourceKind::kArray;
   view.swapped = PyArray_ISBYTESWAPPED(array);
   view.writeable = PyArray_ISWRITEABLE(array);
   return view;

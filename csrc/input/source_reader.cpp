@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "binding/conversion_error.h"
 #include "binding/options.h"
-#include "binding/rejection.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
 #include "input/inspect.h"
@@ -99,7 +99,7 @@ Plan SourceReader::read(std::size_t index) {
   Plan plan;
   plan_array(view, convert_, plan);
   if (plan.action == Action::kReject) {
-    throw_rejection(index, items_[index], shape_of(view), plan);
+    throw_conversion_error(index, items_[index], shape_of(view), plan);
   }
   std::int64_t shape[kMaxDims];
   std::int64_t strides[kMaxDims];
@@ -142,7 +142,7 @@ ArrayView SourceReader::view_of_list(std::size_t index) {
   view.ndim = static_cast<int>(list.shape.size());
   view.element = {list.dtype, ElementKind::kTwin,
                   static_cast<std::uint8_t>(c10::elementSize(list.dtype))};
-  view.holder = Holder::kArray;
+  view.source_kind = SourceKind::kArray;
   std::int64_t stride = view.element.itemsize;
   for (int d = view.ndim; d-- > 0;) {
     tensor_strides_[d] = stride;

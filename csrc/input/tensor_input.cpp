@@ -4,9 +4,9 @@
 #include <string>
 
 #include "copy/cast.h"
+#include "dispatch_guard.h"
 #include "errors.h"
 #include "memory/host_memory.h"
-#include "plain_dispatch.h"
 #include "text.h"
 
 namespace tensorlift {
@@ -42,7 +42,7 @@ void check(std::size_t index, const char* type_name, const at::Tensor& tensor) {
 // A copy that no mode or transformation of torch's gets to see: it would give another kind of
 // tensor.
 at::Tensor plain_clone(const at::Tensor& tensor) {
-  const PlainDispatch plain;
+  const DispatchGuard plain;
   return tensor.clone();
 }
 
@@ -81,7 +81,7 @@ bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view, std::int64
   view.strides = strides;
   view.ndim = static_cast<int>(sizes.size());
   view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
-  view.holder = Holder::kArray;
+  view.source_kind = SourceKind::kArray;
   return true;
 }
 
@@ -117,7 +117,7 @@ ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& t
   view.strides = strides;
   view.ndim = static_cast<int>(tensor.dim());
   view.element = {tensor.scalar_type(), ElementKind::kTwin, itemsize};
-  view.holder = Holder::kArray;
+  view.source_kind = SourceKind::kArray;
   return view;
 }
 

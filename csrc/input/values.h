@@ -31,7 +31,7 @@ class Values {
     Py_INCREF(value);
     values_[place * samples_ + sample] = value;
   }
-  // Takes the caller's reference, and lets go of one that was there.
+  // Takes the caller's reference, and releases one that was there.
   void take(std::size_t place, std::size_t sample, PyObject* value) {
     Py_XSETREF(values_[place * samples_ + sample], value);
   }

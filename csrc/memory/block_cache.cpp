@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "copy/simd.h"
-#include "parallel/per_process.h"
+#include "parallel/fork_safe_singleton.h"
 
 namespace tensorlift {
 namespace {
@@ -112,7 +112,7 @@ class BlockCache {
   std::uint64_t clock_ = 0;
 };
 
-PerProcess<BlockCache> cache;
+ForkSafeSingleton<BlockCache> cache;
 
 // Above this malloc maps memory for each block, whatever it has learned about sizes (glibc's
 // DEFAULT_MMAP_THRESHOLD_MAX), so that the advice does not outlive the block.

@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "dispatch_guard.h"
 #include "memory/allocate.h"
-#include "plain_dispatch.h"
 
 namespace tensorlift {
 namespace {
@@ -13,14 +13,14 @@ namespace {
 using TensorImplPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 
 // A tensor without a shape yet.
-at::Tensor tensor_of(ImplArena& arena, c10::Storage&& storage, c10::DispatchKeySet keys,
+at::Tensor tensor_of(TensorArena& arena, c10::Storage&& storage, c10::DispatchKeySet keys,
                      c10::ScalarType dtype) {
   return at::Tensor(TensorImplPtr::unsafe_steal_from_new(
       arena.make<c10::TensorImpl>(std::move(storage), keys, c10::scalarTypeToTypeMeta(dtype))));
 }
 
 // The same over a storage of `nbytes` at `memory`.
-at::Tensor tensor_over(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+at::Tensor tensor_over(TensorArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
                        c10::Allocator* allocator, c10::ScalarType dtype) {
   // Memory that torch did not allocate cannot be resized by torch either.
   const bool resizable = allocator != nullptr;
@@ -46,7 +46,7 @@ struct OwningStorageImpl : c10::StorageImpl {
 
 }  // namespace
 
-c10::Storage make_owning_storage(ImplArena& arena, std::size_t nbytes, c10::DataPtr&& memory,
+c10::Storage make_owning_storage(TensorArena& arena, std::size_t nbytes, c10::DataPtr&& memory,
                                  c10::DataPtr&& owner) {
   return {c10::intrusive_ptr<c10::StorageImpl>::unsafe_steal_from_new(
       arena.make<OwningStorageImpl>(nbytes, std::move(memory), std::move(owner)))};
@@ -57,24 +57,24 @@ const c10::DataPtr* owner_of(const c10::Storage& storage) {
   return impl == nullptr ? nullptr : &impl->owner;
 }
 
-at::Tensor build_shared(ImplArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
+at::Tensor build_shared(TensorArena& arena, c10::DataPtr&& memory, std::size_t nbytes,
                         c10::ScalarType dtype, c10::IntArrayRef shape, c10::IntArrayRef strides) {
   at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, /*allocator=*/nullptr, dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(shape, strides);
   return tensor;
 }
 
-at::Tensor build_empty(ImplArena& arena, std::size_t nbytes, c10::ScalarType dtype,
+at::Tensor build_empty(TensorArena& arena, std::size_t nbytes, c10::ScalarType dtype,
                        c10::IntArrayRef shape) {
   c10::Allocator* allocator = c10::GetAllocator(c10::DeviceType::CPU);  // for a later resize_()
-  const bool is_small = nbytes > 0 && nbytes <= ImplArena::kMaxElementBytes;
+  const bool is_small = nbytes > 0 && nbytes <= TensorArena::kMaxElementBytes;
   c10::DataPtr memory = is_small ? arena.allocate_elements(nbytes) : allocate_pageable(nbytes);
   at::Tensor tensor = tensor_over(arena, std::move(memory), nbytes, allocator, dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
   return tensor;
 }
 
-at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory, c10::DataPtr&& owner,
+at::Tensor build_shared_with_owner(TensorArena& arena, c10::DataPtr&& memory, c10::DataPtr&& owner,
                                    std::size_t nbytes, c10::ScalarType dtype,
                                    c10::IntArrayRef shape, c10::IntArrayRef strides) {
   at::Tensor tensor =
@@ -84,23 +84,23 @@ at::Tensor build_shared_with_owner(ImplArena& arena, c10::DataPtr&& memory, c10:
   return tensor;
 }
 
-at::Tensor build_empty_like(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
+at::Tensor build_empty_like(TensorArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
                             c10::IntArrayRef shape) {
-  const PlainDispatch plain;
+  const DispatchGuard plain;
   const at::Tensor none =
       at::empty({0}, at::TensorOptions().dtype(c10::kByte).device(memory.device()));
   return build_view(arena, none, dtype, 0, shape);
 }
 
-at::Tensor build_over_storage(ImplArena& arena, const c10::Storage& storage, c10::ScalarType dtype,
-                              c10::IntArrayRef shape) {
+at::Tensor build_over_storage(TensorArena& arena, const c10::Storage& storage,
+                              c10::ScalarType dtype, c10::IntArrayRef shape) {
   at::Tensor tensor =
       tensor_of(arena, c10::Storage(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
   return tensor;
 }
 
-at::Tensor build_view(ImplArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
+at::Tensor build_view(TensorArena& arena, const at::Tensor& memory, c10::ScalarType dtype,
                       std::size_t offset, c10::IntArrayRef shape) {
   at::Tensor tensor = tensor_of(arena, c10::Storage(memory.storage()), memory.key_set(), dtype);
   c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();

@@ -68,7 +68,7 @@ std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype) {
 at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype, OutputMemory memory) {
   const std::size_t nbytes = checked_nbytes(shape, dtype);
   if (memory == OutputMemory::kPinned) return make_pinned(shape, dtype);
-  ImplArena arena(1);
+  TensorArena arena(1);
   return build_empty(arena, nbytes, dtype, shape);
 }
 

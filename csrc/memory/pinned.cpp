@@ -11,9 +11,9 @@
 #include <string>
 #include <utility>
 
+#include "dispatch_guard.h"
 #include "errors.h"
-#include "parallel/per_process.h"
-#include "plain_dispatch.h"
+#include "parallel/fork_safe_singleton.h"
 
 namespace tensorlift {
 namespace {
@@ -29,7 +29,7 @@ struct Registry {
   std::mutex mutex;
   std::map<const char*, Entry> by_address;
 };
-PerProcess<Registry> registry;
+ForkSafeSingleton<Registry> registry;
 
 std::atomic<std::size_t> block_count{0};
 
@@ -54,7 +54,7 @@ c10::DeviceType accelerator() {
 
 at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype) {
   static_cast<void>(accelerator());
-  const PlainDispatch plain;
+  const DispatchGuard plain;
   return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(true));
 }
 
@@ -74,7 +74,7 @@ void* hold_new_pinned(std::size_t nbytes) {
   return data;
 }
 
-void let_go_of_pinned(void* block) noexcept {
+void release_pinned(void* block) noexcept {
   c10::Storage freed;  // after the lock
   Registry& all = registry.get();
   const std::lock_guard lock(all.mutex);

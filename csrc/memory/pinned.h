@@ -21,9 +21,9 @@ namespace tensorlift {
 // torch can use, c10::Error where there is no memory.
 [[nodiscard]] at::Tensor make_pinned(c10::IntArrayRef shape, c10::ScalarType dtype);
 
-// A block of pinned memory, known here until let_go_of_pinned(). Throws as make_pinned() does.
+// A block of pinned memory, known here until release_pinned(). Throws as make_pinned() does.
 [[nodiscard]] void* hold_new_pinned(std::size_t nbytes);
-void let_go_of_pinned(void* block) noexcept;
+void release_pinned(void* block) noexcept;
 
 // Is there any such block? One load.
 [[nodiscard]] bool has_pinned_blocks();

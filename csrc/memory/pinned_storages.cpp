@@ -14,22 +14,21 @@ using StoragePtr = c10::intrusive_ptr<c10::StorageImpl>;
 
 const c10::Device kCpu(c10::DeviceType::CPU);
 
-void let_go_of_block(void* block) noexcept {
+void release_block(void* block) noexcept {
   static_cast<void>(StoragePtr::reclaim(static_cast<c10::StorageImpl*>(block)));
 }
 
-c10::Storage part_of(const c10::Storage& block, ImplArena& arena, std::size_t begin,
+c10::Storage part_of(const c10::Storage& block, TensorArena& arena, std::size_t begin,
                      std::size_t nbytes) {
   auto* data = static_cast<char*>(block.mutable_data()) + begin;
   c10::DataPtr memory(data, block.data_ptr().get_context(), &c10::detail::deleteNothing, kCpu);
-  c10::DataPtr hold(nullptr, c10::Storage(block).unsafeReleaseStorageImpl(), &let_go_of_block,
-                    kCpu);
+  c10::DataPtr hold(nullptr, c10::Storage(block).unsafeReleaseStorageImpl(), &release_block, kCpu);
   return make_owning_storage(arena, nbytes, std::move(memory), std::move(hold));
 }
 
 }  // namespace
 
-std::vector<c10::Storage> allocate_pinned(ImplArena& arena,
+std::vector<c10::Storage> allocate_pinned(TensorArena& arena,
                                           const std::vector<std::size_t>& nbytes) {
   const BlockPlan plan = plan_blocks(nbytes);
   std::vector<c10::Storage> blocks;

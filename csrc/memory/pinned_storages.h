@@ -11,13 +11,13 @@
 #include <cstddef>
 #include <vector>
 
-#include "memory/impl_arena.h"
+#include "memory/tensor_arena.h"
 
 namespace tensorlift {
 
 // A storage for each size, in the order of the sizes; an empty one where no byte is asked for. One
 // that shares its block cannot be resized. Throws as make_pinned() does. GIL not needed.
-[[nodiscard]] std::vector<c10::Storage> allocate_pinned(ImplArena& arena,
+[[nodiscard]] std::vector<c10::Storage> allocate_pinned(TensorArena& arena,
                                                         const std::vector<std::size_t>& nbytes);
 
 }  // namespace tensorlift

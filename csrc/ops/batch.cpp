@@ -5,11 +5,12 @@
 #include <utility>
 #include <vector>
 
-#include "binding/conduct.h"
+#include "binding/gil.h"
+#include "binding/warnings.h"
 #include "copy/batch_jobs.h"
 #include "copy/gather.h"
+#include "copy/non_temporal.h"
 #include "copy/straight_copy.h"
-#include "copy/stream.h"
 #include "device/batch_on_device.h"
 #include "errors.h"
 #include "input/date_units.h"
@@ -46,7 +47,7 @@ void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
   }
   GatherJobs jobs;
   jobs.reserve(std::min(plan.sources.size(), kJobsAtOnce));
-  if (is_warm && target.nbytes() >= kStreamFrom) jobs.stream();
+  if (is_warm && target.nbytes() >= kNonTemporalFrom) jobs.use_non_temporal_stores();
   BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
                   target.strides, jobs);
   batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
@@ -62,7 +63,7 @@ void gather_tensor(const Destination& from, const Destination& to, std::optional
   view.element = {from.dtype, ElementKind::kTwin,
                   static_cast<std::uint8_t>(c10::elementSize(from.dtype))};
   GatherJobs jobs;
-  if (to.nbytes() >= kStreamFrom) jobs.stream();
+  if (to.nbytes() >= kNonTemporalFrom) jobs.use_non_temporal_stores();
   jobs.add(view, static_cast<std::int64_t>(from.numel), to.dtype, to.data, to.strides.data());
   jobs.run(threads);
 }

@@ -29,7 +29,7 @@ struct Batch {
 
 [[nodiscard]] ReadOptions read_options(const BatchOptions& options);
 
-// GIL held; let go of while elements are copied, if that is much, or sent.
+// GIL held; released while elements are copied, if that is much, or sent.
 [[nodiscard]] Batch make_batch(py::handle arrays, const BatchOptions& options);
 
 }  // namespace tensorlift

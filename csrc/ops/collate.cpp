@@ -304,7 +304,7 @@ Node Walk::read_numbers(const Batch& batch, const CollateFunction& how, const Pl
   };
   const std::size_t nbytes = batch.values.size() * c10::elementSize(*dtype);
   if (is_filled_at_once_ && options.is_none()) {
-    ImplArena arena(1);
+    TensorArena arena(1);
     const at::Tensor tensor =
         build_empty(arena, nbytes, *dtype, {static_cast<std::int64_t>(batch.values.size())});
     if (!write(tensor.mutable_data_ptr())) return by_torch(batch, how, py::none(), place);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "memory/impl_arena.h"
+#include "memory/tensor_arena.h"
 
 namespace tensorlift {
 
@@ -24,7 +24,7 @@ enum class ColumnsMemory {
 [[nodiscard]] ColumnsMemory parse_columns_memory(const std::string& name);
 
 // Gives out the memory for tensors: plan() for all of them, then allocate(), then make() for all,
-// in the same order. GIL held; let go of while the system is asked for memory. Throws RuntimeError
+// in the same order. GIL held; released while the system is asked for memory. Throws RuntimeError
 // where there is none.
 class ColumnMemory {
  public:
@@ -36,7 +36,7 @@ class ColumnMemory {
   [[nodiscard]] at::Tensor make(std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape);
 
  private:
-  ImplArena arena_;
+  TensorArena arena_;
   const ColumnsMemory where_;
   std::vector<std::size_t> planned_;    // bytes
   std::vector<c10::Storage> storages_;  // shared ones; those that no segment has are empty

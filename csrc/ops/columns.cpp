@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "binding/batch_options.h"
-#include "binding/conduct.h"
 #include "binding/gil.h"
 #include "binding/torch_objects.h"
+#include "binding/warnings.h"
 #include "copy/batch_jobs.h"
 #include "copy/straight_copy.h"
 #include "device/batch_on_device.h"
@@ -36,7 +36,7 @@ Sources sources_of(std::vector<char>& elements, c10::ScalarType dtype) {
   view.strides = &itemsize;
   view.ndim = 1;
   view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
-  view.holder = Holder::kArray;
+  view.source_kind = SourceKind::kArray;
   Sources sources;
   sources.add(view, count);
   return sources;
@@ -114,7 +114,7 @@ void fill(const Columns& columns, std::optional<int> threads) {
 }
 
 void send_all(const Columns& columns, const TransferOptions& device, std::optional<int> threads) {
-  ImplArena arena(columns.size());
+  TensorArena arena(columns.size());
   for (const auto& column : columns) {
     if (const auto shape = column->plan.extents_shape()) {
       column->extents = build_empty(arena, extents_nbytes(*shape), c10::kLong, *shape);

@@ -53,7 +53,7 @@ struct ColumnsTarget {
   std::optional<int> threads;
 };
 
-// Fills all columns. The GIL is let go of while elements are sent, or copied, if that is much.
+// Fills all columns. The GIL is released while elements are sent, or copied, if that is much.
 void join(const Columns& columns, const ColumnsTarget& target);
 
 }  // namespace tensorlift

@@ -1,6 +1,6 @@
 #include "ops/explain.h"
 
-#include "binding/rejection.h"
+#include "binding/conversion_error.h"
 #include "binding/torch_objects.h"
 #include "input/inspect.h"
 #include "input/items.h"
@@ -21,7 +21,7 @@ const char* action_text(Action action) {
 }
 
 py::object shape_tuple(const ArrayView& view, const Shape& shape) {
-  if (view.holder == Holder::kOther) return py::none();
+  if (view.source_kind == SourceKind::kOther) return py::none();
   py::tuple sizes(shape.size());
   for (std::size_t d = 0; d < shape.size(); ++d) sizes[d] = py::int_(shape[d]);
   return sizes;
@@ -40,9 +40,10 @@ py::tuple explain_one(std::size_t index, PyObject* item, const ConvertOptions& o
   plan_array(view, options, plan);
   const Shape shape = shape_of(view);  // from here on Python objects are made
   const bool rejected = plan.action == Action::kReject;
-  py::object dtype_in = view.holder == Holder::kOther ? py::object(py::none()) : dtype_of(item);
+  py::object dtype_in =
+      view.source_kind == SourceKind::kOther ? py::object(py::none()) : dtype_of(item);
   py::object dtype_out = rejected ? py::object(py::none()) : dtype_object(plan.dtype);
-  py::object message = rejected ? py::object(py::str(rejection_message(index, item, shape, plan)))
+  py::object message = rejected ? py::object(py::str(conversion_message(index, item, shape, plan)))
                                 : py::object(py::none());
   return py::make_tuple(action_text(plan.action), reason_of(plan), shape_tuple(view, shape),
                         std::move(dtype_in), std::move(dtype_out), rejected ? 0 : plan.nbytes,

@@ -5,11 +5,12 @@
 #include <utility>
 #include <vector>
 
-#include "binding/conduct.h"
+#include "binding/conversion_error.h"
 #include "binding/gc_pause.h"
-#include "binding/hidden_list.h"
+#include "binding/gil.h"
 #include "binding/owner.h"
-#include "binding/rejection.h"
+#include "binding/untracked_list.h"
+#include "binding/warnings.h"
 #include "copy/gather.h"
 #include "errors.h"
 #include "input/inspect.h"
@@ -71,7 +72,7 @@ struct Copies {
 
 // A tensor over an array in a pinned block, by whose context torch recognises it (see pinned.h).
 // The array has the block.
-at::Tensor build_over_pinned(ImplArena& arena, const PinnedBlock& block, c10::DataPtr&& array,
+at::Tensor build_over_pinned(TensorArena& arena, const PinnedBlock& block, c10::DataPtr&& array,
                              std::size_t nbytes, c10::ScalarType dtype, c10::IntArrayRef shape,
                              c10::IntArrayRef strides) {
   c10::DataPtr memory = memory_of(block, array.get());
@@ -80,10 +81,10 @@ at::Tensor build_over_pinned(ImplArena& arena, const PinnedBlock& block, c10::Da
 }
 
 // Builds every tensor; the shared ones are put into the list.
-void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors, Copies& copies,
+void build_all(Items& items, const ConvertOptions& options, UntrackedList& tensors, Copies& copies,
                Notes& notes) {
   GcPause gc_pause;
-  ImplArena arena(items.size());
+  TensorArena arena(items.size());
   const bool any_pinned = has_pinned_blocks();
   Plan plan;
   py::object scalar;
@@ -97,7 +98,7 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
     if (plan.action == Action::kReject) {
       const Shape shape = shape_of(view);
       gc_pause.end();
-      throw_rejection(i, items[i], shape, plan);
+      throw_conversion_error(i, items[i], shape, plan);
     }
     take_notes(notes, i, view, plan, options.readonly);
 
@@ -122,7 +123,7 @@ void build_all(Items& items, const ConvertOptions& options, HiddenList& tensors,
   }
 }
 
-void fill(Copies& copies, std::optional<int> threads, HiddenList& tensors) {
+void fill(Copies& copies, std::optional<int> threads, UntrackedList& tensors) {
   if (!copies.jobs.empty()) {
     without_gil(copies.jobs.nbytes(), [&] { copies.jobs.run(threads); });
   }
@@ -133,24 +134,24 @@ void fill(Copies& copies, std::optional<int> threads, HiddenList& tensors) {
 py::list from_numpy_to_host(py::handle arrays, const ConvertOptions& options,
                             std::optional<int> threads) {
   Items items(arrays);
-  HiddenList tensors(items.size());
+  UntrackedList tensors(items.size());
   Copies copies;
   Notes notes;
   build_all(items, options, tensors, copies, notes);
   fill(copies, threads, tensors);
   emit(notes);
-  return std::move(tensors).reveal();
+  return std::move(tensors).track();
 }
 
 py::list from_numpy_to_plain_device(py::handle arrays, ConvertOptions options,
                                     const DeviceOptions& device, std::optional<int> threads) {
   options.readonly = ReadonlyPolicy::kShare;  // it is only read
   const py::list on_host = from_numpy_to_host(arrays, options, threads);
-  HiddenList tensors(on_host.size());
+  UntrackedList tensors(on_host.size());
   for (std::size_t i = 0; i < on_host.size(); ++i) {
     tensors.set(i, to_plain_device(unpack_tensor(on_host[i]), device));
   }
-  return std::move(tensors).reveal();
+  return std::move(tensors).track();
 }
 
 void check_options(const ConvertOptions& options, const Placement& placement) {

@@ -17,7 +17,7 @@ struct Placement {
   Packing packing = Packing::kSlabs;  // on the device
 };
 
-// One tensor per array, in order. GIL held; let go of while elements are copied, if that is much,
+// One tensor per array, in order. GIL held; released while elements are copied, if that is much,
 // or sent.
 [[nodiscard]] py::object from_numpy(py::handle arrays, const ConvertOptions& options,
                                     const Placement& placement, std::optional<int> threads);

@@ -4,16 +4,17 @@
 #include <utility>
 #include <vector>
 
-#include "binding/conduct.h"
 #include "binding/gc_pause.h"
-#include "binding/hidden_list.h"
+#include "binding/gil.h"
+#include "binding/untracked_list.h"
+#include "binding/warnings.h"
 #include "copy/gather.h"
 #include "input/source_reader.h"
 #include "memory/build.h"
 #include "memory/pinned.h"
 #include "ops/source_jobs.h"
+#include "plan/packed_bytes.h"
 #include "plan/slabs.h"
-#include "plan/wire.h"
 
 namespace tensorlift {
 namespace {
@@ -21,8 +22,8 @@ namespace {
 // The tensors, over the memory of their slabs.
 py::list build_all(const Sources& sources, const Slabs& slabs,
                    const std::vector<at::Tensor>& memory) {
-  HiddenList tensors(sources.size());
-  ImplArena arena(sources.size());
+  UntrackedList tensors(sources.size());
+  TensorArena arena(sources.size());
   const GcPause gc_pause;
   slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                               std::size_t index, std::size_t slab, std::size_t offset) {
@@ -35,7 +36,7 @@ py::list build_all(const Sources& sources, const Slabs& slabs,
     }
     tensors.set(index, build_view(arena, memory[slab], place.dtype, result_offset, shape));
   });
-  return std::move(tensors).reveal();
+  return std::move(tensors).track();
 }
 
 // The array's elements, if they can be sent from where they are: in pinned memory, as they have to
@@ -71,45 +72,45 @@ std::vector<PinnedSource> pinned_sources(const Sources& sources, const Slabs& sl
   return pinned;
 }
 
-// A section for each slab. Those that are sent from where they are take no place on the wire.
-void add_sections(const Slabs& slabs, Freight& freight) {
+// A section for each slab. Those that are sent from where they are are not packed.
+void add_sections(const Slabs& slabs, TransferItem& item) {
   for (const Slab& slab : slabs.slabs) {
-    freight.sections.push_back({.nbytes = slab.nbytes,
-                                .wire_dtype = slab.packed,
-                                .dtype = slab.dtype,
-                                .is_own = slab.is_own});
+    item.sections.push_back({.nbytes = slab.nbytes,
+                             .packed_dtype = slab.packed,
+                             .dtype = slab.dtype,
+                             .is_own = slab.is_own});
   }
-  for (const PinnedSource& source : freight.pinned) {
-    freight.sections[source.section].is_on_wire = false;
+  for (const PinnedSource& source : item.pinned) {
+    item.sections[source.section].is_packed = false;
   }
-  for (Section& section : freight.sections) {
-    section.wire_begin = freight.wire.nbytes;
-    if (section.is_on_wire) freight.wire.nbytes += slot_aligned(section.nbytes);
+  for (Section& section : item.sections) {
+    section.packed_begin = item.packed.nbytes;
+    if (section.is_packed) item.packed.nbytes += slot_aligned(section.nbytes);
   }
 }
 
 std::vector<at::Tensor> send_all(const Sources& sources, const Slabs& slabs,
                                  const TransferOptions& device, std::optional<int> threads) {
-  std::vector<Freight> freights(1);
-  Freight& freight = freights[0];
-  freight.pinned = pinned_sources(sources, slabs, device);
-  add_sections(slabs, freight);
-  GatherJobs& jobs = freight.wire.jobs;
+  std::vector<TransferItem> items(1);
+  TransferItem& item = items[0];
+  item.pinned = pinned_sources(sources, slabs, device);
+  add_sections(slabs, item);
+  GatherJobs& jobs = item.packed.jobs;
   jobs.clear_gaps();
   SourceJobs adder(sources, jobs);
   slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
                                        std::size_t index, std::size_t slab, std::size_t offset) {
-    const Section& section = freight.sections[slab];
-    if (section.is_on_wire) {
-      adder.add(form, index, place.packed, Wire::at(section.wire_begin + offset));
+    const Section& section = item.sections[slab];
+    if (section.is_packed) {
+      adder.add(form, index, place.packed, PackedBytes::at(section.packed_begin + offset));
     }
   });
   {
     const GilRelease release;
-    send(freights, device, threads);
+    send(items, device, threads);
   }
   std::vector<at::Tensor> memory;
-  for (Section& section : freight.sections) memory.push_back(std::move(section.result));
+  for (Section& section : item.sections) memory.push_back(std::move(section.result));
   return memory;
 }
 

@@ -10,7 +10,7 @@
 
 namespace tensorlift {
 
-// One tensor per array; `takes_tensors`: also one per tensor. GIL held; let go of while elements
+// One tensor per array; `takes_tensors`: also one per tensor. GIL held; released while elements
 // are copied and sent.
 [[nodiscard]] py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
                                          const TransferOptions& device, Packing packing,

@@ -3,9 +3,10 @@
 #include <utility>
 #include <vector>
 
-#include "binding/conduct.h"
 #include "binding/gc_pause.h"
-#include "binding/hidden_list.h"
+#include "binding/gil.h"
+#include "binding/untracked_list.h"
+#include "binding/warnings.h"
 #include "copy/gather.h"
 #include "input/source_reader.h"
 #include "memory/build.h"
@@ -35,7 +36,7 @@ std::vector<std::size_t> sizes_of(const Sources& sources, Dtype dtype) {
 std::vector<at::Tensor> copy_to_pinned(const Sources& sources, Dtype dtype,
                                        std::optional<int> threads) {
   const std::vector<std::size_t> sizes = sizes_of(sources, dtype);
-  ImplArena arena(sizes.size());
+  TensorArena arena(sizes.size());
   std::vector<c10::Storage> storages;
   {
     const GilRelease release;  // it can take long
@@ -70,10 +71,10 @@ py::list from_numpy_pinned(py::handle arrays, const ConvertOptions& options,
   const Sources& sources = reader.sources();
   if (options.dtype && any_discards_imaginary(sources, *options.dtype)) warn_discarded_imaginary();
   std::vector<at::Tensor> tensors = copy_to_pinned(sources, options.dtype, threads);
-  HiddenList list(tensors.size());
+  UntrackedList list(tensors.size());
   const GcPause no_finalizers;
   for (std::size_t i = 0; i < tensors.size(); ++i) list.set(i, std::move(tensors[i]));
-  return std::move(list).reveal();
+  return std::move(list).track();
 }
 
 }  // namespace tensorlift

@@ -9,7 +9,7 @@
 namespace tensorlift {
 
 // One tensor per array, each with a storage of its own; `takes_tensors`: also one per tensor. GIL
-// held; let go of while memory is pinned and elements are copied.
+// held; released while memory is pinned and elements are copied.
 [[nodiscard]] py::list from_numpy_pinned(py::handle arrays, const ConvertOptions& options,
                                          std::optional<int> threads, bool takes_tensors = false);
 

@@ -3,9 +3,9 @@
 #include <string>
 #include <utility>
 
-#include "binding/hidden_list.h"
 #include "binding/options.h"
 #include "binding/torch_objects.h"
+#include "binding/untracked_list.h"
 #include "errors.h"
 #include "input/items.h"
 #include "input/numpy_dtype.h"
@@ -72,7 +72,7 @@ py::object array_over(PyObject* owner, const at::Tensor& tensor, py::object dtyp
 py::object to_numpy(py::handle tensors, py::handle copy) {
   if (!copy.is_none()) static_cast<void>(parse_bool("copy", copy));
   const Items items(tensors);
-  HiddenList arrays(items.size());
+  UntrackedList arrays(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (!is_tensor(items[i])) {
       throw TypeError(place(i) + "a torch.Tensor, got " + Py_TYPE(items[i])->tp_name + ".");
@@ -92,7 +92,7 @@ py::object to_numpy(py::handle tensors, py::handle copy) {
     }
     arrays.set(i, std::move(array));
   }
-  return std::move(arrays).reveal();
+  return std::move(arrays).track();
 }
 
 }  // namespace tensorlift

@@ -27,7 +27,7 @@ struct ElementType {
 };
 
 // What kind of Python object holds the elements.
-enum class Holder : std::uint8_t {
+enum class SourceKind : std::uint8_t {
   kArray,        // numpy.ndarray, subclasses included
   kScalar,       // numpy.generic, read as a 0-d array; its memory cannot be shared
   kMaskedArray,  // numpy.ma.MaskedArray with at least one element masked
@@ -43,7 +43,7 @@ struct ArrayView {
   const std::int64_t* strides = nullptr;  // [ndim], in bytes; may be negative, zero or odd
   int ndim = 0;                           // at most kMaxDims
   ElementType element;
-  Holder holder = Holder::kOther;
+  SourceKind source_kind = SourceKind::kOther;
   bool swapped = false;  // foreign byte order
   bool writeable = true;
 };

@@ -77,12 +77,12 @@ bool share_contiguous(const ArrayView& view, Plan& plan) {
 
 // Why the elements cannot stay where they are, or kShareable.
 Reason layout_reason(const ArrayView& view, Plan& plan) {
-  if (view.holder == Holder::kArray && !view.swapped && share_contiguous(view, plan)) {
+  if (view.source_kind == SourceKind::kArray && !view.swapped && share_contiguous(view, plan)) {
     return is_aligned(view) ? Reason::kShareable : Reason::kMisaligned;
   }
   const bool empty = !has_elements(view);
   if (!empty && reach_overflows(view)) return Reason::kStrideOverflow;
-  if (view.holder == Holder::kScalar) return Reason::kScalar;
+  if (view.source_kind == SourceKind::kScalar) return Reason::kScalar;
   if (view.swapped) return Reason::kByteOrder;
   const Reason strides = share_strides(view, empty, plan);
   if (strides != Reason::kShareable) return strides;
@@ -126,9 +126,9 @@ bool size_of_copy(const ArrayView& view, Plan& plan) {
 
 // Why there is no tensor for these elements, or kShareable.
 Reason element_reason(const ArrayView& view, const ConvertOptions& options) {
-  if (view.holder == Holder::kOther) return Reason::kNotAnArray;
+  if (view.source_kind == SourceKind::kOther) return Reason::kNotAnArray;
   if (view.element.kind == ElementKind::kUnsupported) return Reason::kUnsupportedDtype;
-  if (view.holder == Holder::kMaskedArray) return Reason::kMasked;
+  if (view.source_kind == SourceKind::kMaskedArray) return Reason::kMasked;
   if (view.element.kind == ElementKind::kDatetime && options.dtype != c10::kLong) {
     return Reason::kDatetime;
   }

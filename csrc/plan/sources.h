@@ -82,7 +82,7 @@ class Sources {
     view.strides = shape(form) + form.ndim;
     view.ndim = form.ndim;
     view.element = form.element;
-    view.holder = Holder::kArray;
+    view.source_kind = SourceKind::kArray;
     view.swapped = form.swapped;
     return view;
   }

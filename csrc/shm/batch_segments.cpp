@@ -6,7 +6,7 @@
 
 namespace tensorlift {
 
-std::vector<c10::Storage> allocate_in_segments(ImplArena& arena,
+std::vector<c10::Storage> allocate_in_segments(TensorArena& arena,
                                                const std::vector<std::size_t>& nbytes) {
   const BlockPlan plan = plan_blocks(nbytes);
   std::vector<SegmentHoldPtr> holds;

@@ -9,13 +9,13 @@
 #include <cstddef>
 #include <vector>
 
-#include "memory/impl_arena.h"
+#include "memory/tensor_arena.h"
 
 namespace tensorlift {
 
 // A storage for each size, in the order of the sizes; an empty one where no segment is to be had,
 // or no byte is asked for. GIL not needed.
 [[nodiscard]] std::vector<c10::Storage> allocate_in_segments(
-    ImplArena& arena, const std::vector<std::size_t>& nbytes);
+    TensorArena& arena, const std::vector<std::size_t>& nbytes);
 
 }  // namespace tensorlift

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "errors.h"
-#include "parallel/per_process.h"
+#include "parallel/fork_safe_singleton.h"
 
 namespace tensorlift {
 namespace {
@@ -169,7 +169,7 @@ class ReceivedSegments {
   std::uint64_t uses_ended_ = 0;
 };
 
-PerProcess<ReceivedSegments> received_segments;
+ForkSafeSingleton<ReceivedSegments> received_segments;
 
 // A use of a file that ends with it, unless it is handed over.
 class FileUse {
@@ -221,13 +221,13 @@ SegmentHoldPtr accept_segment(const SegmentOffer& offer, c10::function_ref<FileD
   auto segment = std::make_shared<Segment>(use.file(), offer.index);
   accept(*segment, offer);
   if (SegmentHoldPtr hold = received.hold_of(*segment)) {
-    segment->let_go();  // one hold a process
+    segment->release();  // one hold a process
     return hold;
   }
   received.map_pages(*segment, offer.nbytes);
   const SegmentHoldPtr hold =
-      hold_on(std::move(segment), offer.nbytes, [](std::shared_ptr<Segment> let_go_of) noexcept {
-        received_segments.get().end_use(let_go_of->file());
+      hold_on(std::move(segment), offer.nbytes, [](std::shared_ptr<Segment> released) noexcept {
+        received_segments.get().end_use(released->file());
       });
   use.hand_over();
   return received.add(hold);

@@ -16,7 +16,7 @@ namespace tensorlift {
 // that what is sent twice is one storage here. `open` gives a descriptor of the segment, and is
 // called where it is not mapped yet. Throws RuntimeError where the offer was accepted before, is
 // larger than its segment or cannot be mapped, and what `open` throws. GIL not needed, and better
-// let go of: mapping takes long.
+// released: mapping takes long.
 [[nodiscard]] SegmentHoldPtr accept_segment(const SegmentOffer& offer,
                                             c10::function_ref<FileDescriptor()> open);
 

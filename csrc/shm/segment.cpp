@@ -14,7 +14,7 @@ bool Segment::is_free() const {
 }
 
 bool Segment::take() {
-  // In this order: whoever retires a segment holds it, and lets go of it afterwards.
+  // In this order: whoever retires a segment holds it, and releases it afterwards.
   std::uint32_t none = 0;
   return is_free() && header().holds.compare_exchange_strong(none, 1);
 }
@@ -49,11 +49,11 @@ bool Segment::accept(const SegmentOffer& offer) {
 
 void Segment::withdraw_offers() {
   for (auto& offer : header().offers) {
-    if (offer.exchange(0) != 0) let_go();
+    if (offer.exchange(0) != 0) release();
   }
 }
 
-void Segment::let_go() {
+void Segment::release() {
   const bool is_last = header().holds.fetch_sub(1) == 1;
   if (is_last && file_->is_forgotten() && !is_retired()) file_->remove_pages(index_, 0);
 }

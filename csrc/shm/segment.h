@@ -2,7 +2,7 @@
 // any more.
 //
 // One process, its owner, fills a segment. Whoever holds it may offer it to others: an offer is for
-// one receiver, once. Whoever holds a segment lets go of it with the last storage over it; when
+// one receiver, once. Whoever holds a segment releases it with the last storage over it; when
 // nobody holds it and no offer is open, its owner may fill it again.
 #pragma once
 
@@ -61,11 +61,11 @@ class Segment {
   // Turns an offer into one more hold; false where it was accepted before, or never made.
   [[nodiscard]] bool accept(const SegmentOffer& offer);
 
-  // Accepts what is offered, and lets go of it: nobody can accept it any more.
+  // Accepts what is offered, and releases it: nobody can accept it any more.
   void withdraw_offers();
 
   // Ends a hold. The last one's pages go back if its owner does not need it any more.
-  void let_go();
+  void release();
 
   // It is not used again, nor are its pages given back: a forked process may still read it.
   void retire();

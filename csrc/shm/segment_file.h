@@ -106,7 +106,7 @@ class SegmentFile {
 
   friend class MappedFiles;
   void unmap();
-  // In a child that was forked: lets go of it unless it is in use.
+  // In a child that was forked: releases it unless it is in use.
   void begin_child();
 
   void* mapping_;

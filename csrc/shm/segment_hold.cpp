@@ -20,14 +20,14 @@ std::atomic<std::uint64_t> forks_over{0};
                    [] { forks_over.store(forks_begun.load()); });
 
 // The deleter of what a storage owns.
-void let_go_of_hold(void* hold) noexcept {
+void release_hold(void* hold) noexcept {
   static_cast<void>(SegmentHoldPtr::reclaim(static_cast<SegmentHold*>(hold)));
 }
 
-c10::Storage new_storage(const SegmentHoldPtr& hold, ImplArena& arena, std::size_t begin,
+c10::Storage new_storage(const SegmentHoldPtr& hold, TensorArena& arena, std::size_t begin,
                          std::size_t nbytes) {
   const c10::Device cpu(c10::DeviceType::CPU);
-  c10::DataPtr owner(nullptr, SegmentHoldPtr(hold).release(), &let_go_of_hold, cpu);
+  c10::DataPtr owner(nullptr, SegmentHoldPtr(hold).release(), &release_hold, cpu);
   return make_owning_storage(arena, nbytes, {hold->segment().data() + begin, cpu},
                              std::move(owner));
 }
@@ -45,7 +45,7 @@ SegmentHold::SegmentHold(std::shared_ptr<Segment> segment, std::size_t nbytes, A
 void SegmentHold::end() noexcept {
   if (segment_ == nullptr) return;  // before
   if (forks_before_ != forks_begun.load()) segment_->retire();
-  segment_->let_go();
+  segment_->release();
   segment_->file().end_use();
   after_(std::move(segment_));
 }
@@ -55,12 +55,12 @@ SegmentHoldPtr hold_on(std::shared_ptr<Segment> segment, std::size_t nbytes, Aft
   try {
     return c10::make_intrusive<SegmentHold>(std::move(segment), nbytes, after);
   } catch (const std::bad_alloc&) {
-    taken.let_go();
+    taken.release();
     throw;
   }
 }
 
-c10::Storage storage_in(const SegmentHoldPtr& hold, ImplArena& arena, std::size_t begin,
+c10::Storage storage_in(const SegmentHoldPtr& hold, TensorArena& arena, std::size_t begin,
                         std::size_t nbytes) {
   using WeakStorage = c10::weak_intrusive_ptr<c10::StorageImpl>;
   std::optional<WeakStorage> dead;
@@ -89,7 +89,7 @@ c10::Storage storage_in(const SegmentHoldPtr& hold, ImplArena& arena, std::size_
 
 std::optional<PlaceInSegment> place_of(const c10::Storage& storage) {
   const c10::DataPtr* owner = owner_of(storage);
-  auto* hold = owner == nullptr ? nullptr : owner->cast_context<SegmentHold>(&let_go_of_hold);
+  auto* hold = owner == nullptr ? nullptr : owner->cast_context<SegmentHold>(&release_hold);
   if (hold == nullptr) return std::nullopt;
   const Segment& segment = hold->segment();
   const auto* data = static_cast<const char*>(storage.data());

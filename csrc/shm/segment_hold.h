@@ -15,7 +15,7 @@
 #include <optional>
 #include <vector>
 
-#include "memory/impl_arena.h"
+#include "memory/tensor_arena.h"
 #include "shm/segment.h"
 
 namespace tensorlift {
@@ -39,7 +39,7 @@ class SegmentHold final : public c10::intrusive_ptr_target {
   void release_resources() override { end(); }
 
  private:
-  friend c10::Storage storage_in(const c10::intrusive_ptr<SegmentHold>&, ImplArena&, std::size_t,
+  friend c10::Storage storage_in(const c10::intrusive_ptr<SegmentHold>&, TensorArena&, std::size_t,
                                  std::size_t);
   struct Placed {
     std::size_t begin, nbytes;
@@ -63,7 +63,7 @@ using SegmentHoldPtr = c10::intrusive_ptr<SegmentHold>;
 
 // The storage of the segment's bytes from `begin` on: as long as it lives, there is one. It cannot
 // be resized. The caller has checked that the bytes are within the segment.
-[[nodiscard]] c10::Storage storage_in(const SegmentHoldPtr& hold, ImplArena& arena,
+[[nodiscard]] c10::Storage storage_in(const SegmentHoldPtr& hold, TensorArena& arena,
                                       std::size_t begin, std::size_t nbytes);
 
 // Where a storage lies.

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "errors.h"
-#include "parallel/per_process.h"
+#include "parallel/fork_safe_singleton.h"
 
 namespace tensorlift {
 namespace {
@@ -69,7 +69,7 @@ class SegmentPool {
     release_idle(nbytes, /*limit=*/0);
     if (pooled == nullptr) return nullptr;
     if (populate(*pooled, nbytes)) return pooled->segment;
-    pooled->segment->let_go();
+    pooled->segment->release();
     return nullptr;
   }
 
@@ -260,7 +260,7 @@ class SegmentPool {
   std::uint64_t turn_ = 0;
 };
 
-PerProcess<SegmentPool> pool;
+ForkSafeSingleton<SegmentPool> pool;
 
 }  // namespace
 

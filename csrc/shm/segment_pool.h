@@ -16,7 +16,7 @@ namespace tensorlift {
 // Gives back what nobody holds.
 void empty_segment_pool();
 
-// For a process that ends: gives back what nobody holds, and all that is let go of from now on;
+// For a process that ends: gives back what nobody holds, and all that is released from now on;
 // what was offered cannot be received any more.
 void close_segment_pool();
 

@@ -100,7 +100,7 @@ ArrayView Array::view() const {
   view.strides = strides.data();
   view.ndim = static_cast<int>(shape.size());
   view.element = element;
-  view.holder = Holder::kArray;
+  view.source_kind = SourceKind::kArray;
   view.swapped = swapped;
   return view;
 }

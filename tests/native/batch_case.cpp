@@ -6,8 +6,8 @@
 #include "../../csrc/copy/gather.h"
 #include "../../csrc/copy/padding.h"
 #include "../../csrc/plan/layout.h"
+#include "../../csrc/plan/packed_bytes.h"
 #include "../../csrc/plan/sources.h"
-#include "../../csrc/plan/wire.h"
 #include "arrays.h"
 #include "bytes.h"
 #include "cases.h"
@@ -79,6 +79,8 @@ class BatchCase {
 
   // A shape that fits into a batch with others like `model`.
   Shape like(const Shape& model) {
+    // One of shape (0,) fits to all but a stack.
+    if (operation_ != Operation::kStack && !model.empty() && bytes_.once_in(8)) return {0};
     Shape shape = model;
     const auto dim = static_cast<std::size_t>(options_.dim);
     if (operation_ == Operation::kPad) {
@@ -148,15 +150,15 @@ class BatchCase {
   // As batch_on_device.cpp does it.
   void send(const Layout& layout, const Shape& strides, const Target& target) {
     const Padding padding(kPadding, dtype_);
-    Wire wire;
-    wire.nbytes = static_cast<std::size_t>(numel_of(layout.shape)) * c10::elementSize(dtype_);
-    BatchJobs batch(sources_, layout, padding, dtype_, Wire::at(0), strides, wire.jobs);
+    PackedBytes packed;
+    packed.nbytes = static_cast<std::size_t>(numel_of(layout.shape)) * c10::elementSize(dtype_);
+    BatchJobs batch(sources_, layout, padding, dtype_, PackedBytes::at(0), strides, packed.jobs);
     batch.add_all([&] {
-      if (layout.has_padding) wire.work_ends.push_back(wire.jobs.nbytes());
+      if (layout.has_padding) packed.cut_points.push_back(packed.jobs.nbytes());
       return false;
     });
-    wire.rows = batch.rows();
-    write_wire(bytes_, noise_, wire, target);
+    packed.rows = batch.rows();
+    write_packed(bytes_, noise_, packed, target);
   }
 
   static constexpr double kPadding = 2.5;

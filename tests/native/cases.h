@@ -6,10 +6,10 @@
 
 namespace tensorlift::native {
 
-// Slots of any strides anywhere; in parts, in rows, or packed and sent over a wire.
+// Slots of any strides anywhere; in parts, in rows, or packed and sent over a packed.
 void run_slots_case(Bytes& bytes);
 
-// A batch: stacked, joined, padded or jagged, in memory or on a wire.
+// A batch: stacked, joined, padded or jagged, in memory or on a packed.
 void run_batch_case(Bytes& bytes);
 
 }  // namespace tensorlift::native

@@ -1,4 +1,4 @@
-// A fuzzer of the copy engine: gather, batch_jobs, wire, and all that they stand on.
+// A fuzzer of the copy engine: gather, batch_jobs, packed, and all that they stand on.
 #include <cstddef>
 #include <cstdint>
 

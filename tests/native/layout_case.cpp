@@ -41,12 +41,11 @@ Result expected_stack(const Shapes& shapes, std::int64_t dim) {
   return result;
 }
 
-Result expected_cat(const Shapes& shapes, std::int64_t dim, bool passes_over_empty) {
+Result expected_cat(const Shapes& shapes, std::int64_t dim) {
   Shapes joined;
   for (const Shape& shape : shapes) {
     if (shape.empty()) return std::nullopt;
-    const bool is_passed_over = passes_over_empty && shape.size() == 1 && shape[0] == 0;
-    if (!is_passed_over) joined.push_back(shape);
+    if (shape != Shape{0}) joined.push_back(shape);
   }
   if (joined.empty()) return Shape{0};
   Shape result = joined[0];
@@ -65,7 +64,16 @@ Result expected_cat(const Shapes& shapes, std::int64_t dim, bool passes_over_emp
   return result;
 }
 
-Result expected_pad(const Shapes& shapes, const LayoutOptions& options) {
+Result expected_pad(Shapes shapes, const LayoutOptions& options) {
+  const auto model = std::find_if(shapes.begin(), shapes.end(), [](const Shape& shape) {
+    return !shape.empty() && shape != Shape{0};
+  });
+  if (model != shapes.end()) {  // (0,) beside it: as many dimensions, no rows
+    const Shape like = *model;
+    for (Shape& shape : shapes) {
+      if (shape == Shape{0}) shape.insert(shape.end(), like.begin() + 1, like.end());
+    }
+  }
   Shape result = shapes[0];
   for (const Shape& shape : shapes) {
     if (shape.size() != result.size()) return std::nullopt;
@@ -91,9 +99,8 @@ Result expected_layout(const Shapes& shapes, const LayoutOptions& options) {
     case Operation::kStack:
       return expected_stack(shapes, options.dim);
     case Operation::kCat:
-      return expected_cat(shapes, options.dim, /*passes_over_empty=*/true);
     case Operation::kJagged:
-      return expected_cat(shapes, options.dim, /*passes_over_empty=*/false);
+      return expected_cat(shapes, options.dim);
     case Operation::kPad:
       return expected_pad(shapes, options);
   }

@@ -25,10 +25,10 @@ class PlanCase {
     if (type == c10::kLong && bytes.flag()) view_.element.kind = ElementKind::kDatetime;
     make_extents(bytes, ndim);
     view_.data = reinterpret_cast<void*>(static_cast<std::uintptr_t>(bytes.byte()));
-    view_.holder =
-        bytes.once_in(4)
-            ? bytes.one_of({Holder::kScalar, Holder::kMaskedArray, Holder::kOther, Holder::kArray})
-            : Holder::kArray;
+    view_.source_kind = bytes.once_in(4)
+                            ? bytes.one_of({SourceKind::kScalar, SourceKind::kMaskedArray,
+                                            SourceKind::kOther, SourceKind::kArray})
+                            : SourceKind::kArray;
     view_.swapped = bytes.once_in(8);
     view_.writeable = !bytes.once_in(4);
     if (bytes.once_in(3)) options_.dtype = bytes.one_of(kTypes);
@@ -105,9 +105,9 @@ class PlanCase {
 
   [[nodiscard]] std::optional<Reason> refusal_of_elements() const {
     const bool is_datetime = view_.element.kind == ElementKind::kDatetime;
-    if (view_.holder == Holder::kOther) return Reason::kNotAnArray;
+    if (view_.source_kind == SourceKind::kOther) return Reason::kNotAnArray;
     if (view_.element.kind == ElementKind::kUnsupported) return Reason::kUnsupportedDtype;
-    if (view_.holder == Holder::kMaskedArray) return Reason::kMasked;
+    if (view_.source_kind == SourceKind::kMaskedArray) return Reason::kMasked;
     if (is_datetime && options_.dtype != c10::kLong) return Reason::kDatetime;
     return std::nullopt;
   }
@@ -117,7 +117,7 @@ class PlanCase {
     const std::int64_t itemsize = view_.element.itemsize;
     switch (reason) {
       case Reason::kScalar:
-        return view_.holder == Holder::kScalar;
+        return view_.source_kind == SourceKind::kScalar;
       case Reason::kByteOrder:
         return view_.swapped;
       case Reason::kNegativeStride:

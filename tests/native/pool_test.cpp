@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../../csrc/parallel/workers.h"
+#include "../../csrc/parallel/thread_pool.h"
 #include "check.h"
 #include "engine_tests.h"
 #include "threads.h"
@@ -22,7 +22,7 @@ void run_and_check(std::int64_t pieces, int threads) {
   auto count = [&counts](std::int64_t piece) noexcept {
     ++counts[static_cast<std::size_t>(piece)];
   };
-  run_pieces(pieces, threads, PieceBody(count));
+  run_pieces(pieces, threads, PieceFunction(count));
   check(std::all_of(counts.begin(), counts.end(), [](int n) { return n == 1; }),
         "every piece runs once, before the call returns");
 }
@@ -43,7 +43,7 @@ void test_short_calls() {
 void test_calls_within_pieces() {
   on_threads(kCallers / 2, [](int /*caller*/) {
     auto nested = [](std::int64_t piece) noexcept { run_and_check(20 + piece, 3); };
-    for (int round = 0; round < 10; ++round) run_pieces(6, 3, PieceBody(nested));
+    for (int round = 0; round < 10; ++round) run_pieces(6, 3, PieceFunction(nested));
   });
 }
 

@@ -18,22 +18,22 @@ BUILD = Path(os.environ.get("TENSORLIFT_TEST_BUILD", ROOT / "build"))
 
 MISSING_TOOL = 77  # exit status: this machine cannot, which is no finding
 
-# What of csrc each program stands on. torch_team.cpp is replaced: see no_torch_team.cpp.
+# What of csrc each program stands on. openmp_team.cpp is replaced: see no_openmp_team.cpp.
 _GATHER = (
     *(
         "copy/cast",
         "copy/element_copy",
         "copy/gather",
-        "copy/half",
+        "copy/float16",
         "plan/layout",
         "copy/padding",
-        "copy/rearrange",
-        "copy/stream",
+        "copy/strided_copy",
+        "copy/non_temporal",
     ),
-    *("copy/strided", "plan/wire", "parallel/workers"),
+    *("copy/strided", "plan/packed_bytes", "parallel/thread_pool"),
 )
 _PLAN = ("plan/layout", "plan/plan", "copy/strided")
-_RING = ("faults", "device/staging")
+_RING = ("device/staging",)
 _SEGMENTS = (
     *(
         "memory/allocate",
@@ -119,7 +119,7 @@ def is_of_the_core(source: Path) -> bool:
 
 
 _GATHER_TARGET = (
-    *_in(HERE, ("arrays", "batch_case", "elements", "fuzz_gather", "no_torch_team")),
+    *_in(HERE, ("arrays", "batch_case", "elements", "fuzz_gather", "no_openmp_team")),
     *_in(HERE, ("slots_case", "target")),
     *_in(CSRC, _GATHER),
 )
@@ -129,7 +129,9 @@ _PLAN_TARGET = (
 )
 _ENGINE_TEST = (
     *_in(HERE, ("arrays", "batch_case", "copy_test", "elements", "engine_test")),
-    *_in(HERE, ("no_torch_team", "pool_test", "ring_test", "segment_test", "slots_case", "target")),
+    *_in(
+        HERE, ("no_openmp_team", "pool_test", "ring_test", "segment_test", "slots_case", "target")
+    ),
     *_in(CSRC, _GATHER + _RING + _SEGMENTS),
     *_in(HERE.parent / "fake_accelerator", _FAKE_ACCELERATOR),
 )
@@ -237,7 +239,7 @@ def build(program: Program, jobs: int) -> Path:
     torch = _torch()
     headers = torch / "include"
     compile_flags = [
-        *("-std=c++20", "-pthread", "-Wall", "-Wextra", "-DTENSORLIFT_FINE_CUT", f"-I{CSRC}"),
+        *("-std=c++20", "-pthread", "-Wall", "-Wextra", "-DTENSORLIFT_TEST_GRAIN", f"-I{CSRC}"),
         *(["-Werror"] if os.environ.get("TENSORLIFT_WERROR", "0") not in ("", "0") else []),
         *(f"-isystem{headers}", f"-isystem{headers / 'torch' / 'csrc' / 'api' / 'include'}"),
         *flavour.compile_flags,

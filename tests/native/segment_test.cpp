@@ -67,7 +67,7 @@ class Full {
 
  private:
   static c10::Storage storage_of(const SegmentHoldPtr& hold, std::size_t count) {
-    ImplArena arena(1);
+    TensorArena arena(1);
     return storage_in(hold, arena, 0, count * sizeof(std::uint32_t));
   }
   [[nodiscard]] std::uint32_t* begin() const {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "../../csrc/copy/gather.h"
-#include "../../csrc/plan/wire.h"
+#include "../../csrc/plan/packed_bytes.h"
 #include "arrays.h"
 #include "bytes.h"
 #include "cases.h"
@@ -143,10 +143,10 @@ class SlotsCase {
   }
 
   void send(const Target& target) {
-    Wire wire;
-    wire.nbytes = static_cast<std::size_t>(end_);
-    add_all(wire.jobs, Wire::at(0));
-    write_wire(bytes_, noise_, wire, target);
+    PackedBytes packed;
+    packed.nbytes = static_cast<std::size_t>(end_);
+    add_all(packed.jobs, PackedBytes::at(0));
+    write_packed(bytes_, noise_, packed, target);
   }
 
   void write(const Target& target) {
@@ -157,7 +157,7 @@ class SlotsCase {
         way == kWhole ? 0 : lines * static_cast<std::ptrdiff_t>(kSlotAlignment);
     GatherJobs jobs;
     add_all(jobs, target.data() - shift);
-    if (bytes_.flag()) jobs.stream();
+    if (bytes_.flag()) jobs.use_non_temporal_stores();
     const int threads = make_threads(bytes_);
     if (way == kWhole) return jobs.run(threads);
     if (way == kParts) {

@@ -57,14 +57,14 @@ int make_threads(Bytes& bytes) {
   return choice < 254 ? 1 : choice - 252;
 }
 
-void write_wire(Bytes& bytes, Noise& noise, const Wire& wire, const Target& target) {
+void write_packed(Bytes& bytes, Noise& noise, const PackedBytes& packed, const Target& target) {
   const auto limit = kSlotAlignment * static_cast<std::size_t>(1 + bytes.below(16));
   const int threads = make_threads(bytes);
-  for (std::size_t begin = 0; begin < wire.nbytes;) {
-    const std::size_t end = wire.window_end(begin, limit);
-    check(begin < end && end <= wire.nbytes, "windows of the wire follow on each other");
+  for (std::size_t begin = 0; begin < packed.nbytes;) {
+    const std::size_t end = packed.chunk_end(begin, limit);
+    check(begin < end && end <= packed.nbytes, "windows of the packed follow on each other");
     const Memory window(noise, end - begin);
-    wire.write(begin, end, window.data(), threads, kSlotAlignment);
+    packed.write(begin, end, window.data(), threads, kSlotAlignment);
     std::memcpy(target.data() + begin, window.data(), end - begin);
     begin = end;
   }

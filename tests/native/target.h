@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "../../csrc/plan/wire.h"
+#include "../../csrc/plan/packed_bytes.h"
 #include "bytes.h"
 #include "elements.h"
 
@@ -67,7 +67,7 @@ void for_each_window(Bytes& bytes, std::size_t total, Window window) {
   }
 }
 
-// Writes all of the wire to the target, a window at a time, each to memory of its size.
-void write_wire(Bytes& bytes, Noise& noise, const Wire& wire, const Target& target);
+// Writes all of the packed to the target, a window at a time, each to memory of its size.
+void write_packed(Bytes& bytes, Noise& noise, const PackedBytes& packed, const Target& target);
 
 }  // namespace tensorlift::native

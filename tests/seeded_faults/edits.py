@@ -106,23 +106,23 @@ EDITS = [
     ),
     Edit(
         "device/transfer.cpp",
-        "    for (const Piece& piece : pieces) {\n      const Wire& wire",
+        "    for (const Piece& piece : pieces) {\n      const PackedBytes& packed",
         """    pass_gate();
-    if (is_seeded("copy_before_gather")) copy(freights, pieces, buffer);
+    if (is_seeded("copy_before_gather")) copy(items, pieces, buffer);
     for (const Piece& piece : pieces) {
-      const Wire& wire""",
+      const PackedBytes& packed""",
     ),
     Edit(
         "device/transfer.cpp",
-        "    copy(freights, pieces, buffer);\n  }\n",
-        '    if (!is_seeded("copy_before_gather")) copy(freights, pieces, buffer);\n  }\n',
+        "    copy(items, pieces, buffer);\n  }\n",
+        '    if (!is_seeded("copy_before_gather")) copy(items, pieces, buffer);\n  }\n',
     ),
     Edit(
         "device/transfer.cpp",
-        """if (section.dtype == section.wire_dtype) return;
+        """if (section.dtype == section.packed_dtype) return;
     const c10::StreamGuard on_copies(copies_);
 """,
-        """if (section.dtype == section.wire_dtype) return;
+        """if (section.dtype == section.packed_dtype) return;
     const c10::StreamGuard on_stream(is_seeded("cast_on_consumer") ? consumer_ : copies_);
 """,
     ),
@@ -160,8 +160,8 @@ EDITS = [
     ),
     Edit(
         "device/transfer.cpp",
-        "first - section->wire_begin);",
-        'section->is_own && is_seeded("own_memory_at_zero") ? 0 : first - section->wire_begin);',
+        "first - section->packed_begin);",
+        'section->is_own && is_seeded("own_memory_at_zero") ? 0 : first - section->packed_begin);',
     ),
     Edit(
         "device/transfer.cpp",

@@ -1,4 +1,4 @@
-#include "parallel/torch_team.h"
+#include "parallel/openmp_team.h"
 
 #if defined(__linux__)
 
@@ -48,13 +48,13 @@ void get_to_know_this_thread() {
 
 }  // namespace
 
-bool run_on_torch_threads(int threads, PieceBody body) {
+bool run_on_openmp_team(int threads, PieceFunction body) {
   if (threads > at::get_num_threads() || at::in_parallel_region()) return false;
   if (is_forked_child || !is_main_thread()) return false;
   if (member.is_known && !is_awake()) return false;  // at first it is not known: to find out
 
   // torch shows its threads to TensorIterator alone: an iterator over one place for each thread.
-  ImplArena arena(1);
+  TensorArena arena(1);
   const at::Tensor places = build_empty(arena, static_cast<std::size_t>(threads), c10::kByte,
                                         static_cast<std::int64_t>(threads));
   at::TensorIterator iterator = at::TensorIteratorConfig()
@@ -83,7 +83,7 @@ bool run_on_torch_threads(int threads, PieceBody body) {
 
 namespace tensorlift {
 
-bool run_on_torch_threads(int, PieceBody) { return false; }
+bool run_on_openmp_team(int, PieceFunction) { return false; }
 
 }  // namespace tensorlift
 

@@ -1,4 +1,4 @@
-#include "parallel/workers.h"
+#include "parallel/thread_pool.h"
 
 #include <ATen/Parallel.h>
 #include <sys/syscall.h>
@@ -13,8 +13,8 @@
 #include <system_error>
 #include <thread>
 
-#include "parallel/per_process.h"
-#include "parallel/torch_team.h"
+#include "parallel/fork_safe_singleton.h"
+#include "parallel/openmp_team.h"
 
 namespace tensorlift {
 namespace {
@@ -22,9 +22,9 @@ namespace {
 // More than any machine has cores, fewer than a typing error could ask for.
 constexpr int kMaxWorkers = 256;
 
-// How long a caller looks out for the end of the last pieces before it sleeps. To be woken takes
+// How long a caller spins for the end of the last pieces before it sleeps. To be woken takes
 // some 50 us on a virtual machine: the time to copy a megabyte.
-constexpr auto kLookout = std::chrono::microseconds(50);
+constexpr auto kSpinTime = std::chrono::microseconds(50);
 
 // Asks the scheduler for turns of 0.1 ms instead of its 3 ms or so (Linux 6.12 and newer; older
 // ones need not be asked). A thread with shorter turns gets a core from one with longer turns as
@@ -51,18 +51,18 @@ void prefer_short_turns() {
 #endif
 }
 
-// Workers do not look out for work. Where they spin they take the core from the caller or fight for
-// it with torch's threads, which spin as well: 200 us of it made calls on a busy machine 200 us
-// longer.
+// The pool's threads do not spin for work. Where they do, they take the core from the caller or
+// fight for it with torch's threads, which spin as well: 200 us of it made calls on a busy machine
+// 200 us longer.
 template <typename Predicate>
-void look_out(Predicate has_happened) {
-  const auto deadline = std::chrono::steady_clock::now() + kLookout;
+void spin_wait(Predicate has_happened) {
+  const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
   while (!has_happened() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
 }
 
 // One run_pieces() in progress; lives on its caller's stack.
-struct Run {
-  PieceBody body;
+struct ParallelRun {
+  PieceFunction body;
   std::int64_t pieces;
   std::atomic<std::int64_t> next{0};
   std::atomic<int> active{0};  // workers inside work(); changed under the pool's mutex
@@ -78,7 +78,7 @@ struct Run {
 
 class Pool {
  public:
-  void run(Run& run, int helpers) {
+  void run(ParallelRun& run, int helpers) {
     {
       std::lock_guard lock(mutex_);
       start_workers(helpers);
@@ -92,7 +92,7 @@ class Pool {
       std::erase(invitations_, &run);  // nothing is left to do for those who did not come
     }
     const auto all_left = [&run] { return run.active.load(std::memory_order_acquire) == 0; };
-    look_out(all_left);
+    spin_wait(all_left);
     std::unique_lock lock(mutex_);
     left_.wait(lock, all_left);
   }
@@ -114,7 +114,7 @@ class Pool {
     std::unique_lock lock(mutex_);
     for (;;) {
       invited_.wait(lock, [this] { return !invitations_.empty(); });
-      Run* run = invitations_.front();
+      ParallelRun* run = invitations_.front();
       invitations_.pop_front();
       ++run->active;
       lock.unlock();
@@ -127,21 +127,21 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable invited_;
   std::condition_variable left_;
-  std::deque<Run*> invitations_;
+  std::deque<ParallelRun*> invitations_;
   int workers_ = 0;
 };
 
-PerProcess<Pool> pool;
+ForkSafeSingleton<Pool> pool;
 
 }  // namespace
 
-void run_pieces(std::int64_t pieces, int threads, PieceBody body) {
+void run_pieces(std::int64_t pieces, int threads, PieceFunction body) {
   const std::int64_t helpers = std::min<std::int64_t>(threads, pieces) - 1;
-  Run run{body, pieces};
+  ParallelRun run{body, pieces};
   if (helpers <= 0) return run.work();
   auto work = [&run](std::int64_t) noexcept { run.work(); };
-  if (run_on_torch_threads(static_cast<int>(std::min<std::int64_t>(helpers + 1, kMaxWorkers)),
-                           PieceBody(work))) {
+  if (run_on_openmp_team(static_cast<int>(std::min<std::int64_t>(helpers + 1, kMaxWorkers)),
+                         PieceFunction(work))) {
     return;
   }
   pool.get().run(run, static_cast<int>(std::min<std::int64_t>(helpers, kMaxWorkers)));

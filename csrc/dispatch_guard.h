@@ -1,4 +1,4 @@
-// PlainDispatch: calls into torch that neither a mode nor a transformation gets to see, nor
+// DispatchGuard: calls into torch that neither a mode nor a transformation gets to see, nor
 // autograd: they are part of how a tensor is made, not something that was done with one.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace tensorlift {
 
-class PlainDispatch {
+class DispatchGuard {
  private:
   const c10::impl::ExcludeDispatchKeyGuard no_modes_{
       c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot,

@@ -1,4 +1,4 @@
-// Rejection: why an array cannot be converted, in words that say what to do about it.
+// Conversion error: why an array cannot be converted, in words that say what to do about it.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,11 @@ namespace tensorlift {
 
 // "arrays[3]: expected ..., got .... Remedy." for a plan whose action is kReject. GIL held; runs
 // Python code (a dtype's name), so there must be no view any more, only its shape.
-[[nodiscard]] std::string rejection_message(std::size_t index, PyObject* item, const Shape& shape,
-                                            const Plan& plan);
+[[nodiscard]] std::string conversion_message(std::size_t index, PyObject* item, const Shape& shape,
+                                             const Plan& plan);
 
 // Throws the above as TypeError or ValueError.
-[[noreturn]] void throw_rejection(std::size_t index, PyObject* item, const Shape& shape,
-                                  const Plan& plan);
+[[noreturn]] void throw_conversion_error(std::size_t index, PyObject* item, const Shape& shape,
+                                         const Plan& plan);
 
 }  // namespace tensorlift

@@ -1,7 +1,7 @@
-// TorchTeam: torch's own threads (OpenMP's), for as long as they are awake.
+// OpenMP team: torch's own threads (OpenMP's), for as long as they are awake.
 #pragma once
 
-#include "parallel/workers.h"
+#include "parallel/thread_pool.h"
 
 namespace tensorlift {
 
@@ -17,6 +17,6 @@ namespace tensorlift {
 // Never used: in a forked child, where OpenMP's threads are gone and GNU's would hang
 // (pytorch#17199); from other threads than the main one, for which OpenMP starts a team each; where
 // nobody can tell whether a thread runs (all systems but Linux).
-[[nodiscard]] bool run_on_torch_threads(int threads, PieceBody body);
+[[nodiscard]] bool run_on_openmp_team(int threads, PieceFunction body);
 
 }  // namespace tensorlift

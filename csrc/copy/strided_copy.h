@@ -1,5 +1,5 @@
-// Rearrange: elements that lie anywhere (any stride, any alignment, either byte order) are written
-// next to each other, and the other way round. Knows item sizes, not dtypes.
+// Strided copy: elements that lie anywhere (any stride, any alignment, either byte order) are
+// written next to each other, and the other way round. Knows item sizes, not dtypes.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Rows {
 
 // Copies all items, row after row, to `target`, where they lie contiguously. The target may be
 // misaligned; it does not overlap the source.
-using RearrangeFunction = void (*)(const Rows& source, char* target);
+using StridedCopyFunction = void (*)(const Rows& source, char* target);
 
 // The way back: items that lie contiguously at `source`, which may be misaligned, are written to
 // the rows, which do not overlap it.
@@ -31,7 +31,7 @@ enum class Swap : std::uint8_t {
 };
 
 // `itemsize` is 1, 2, 4, 8 or 16 bytes; anything else throws InternalError.
-[[nodiscard]] RearrangeFunction rearrange_function(int itemsize, Swap swap);
+[[nodiscard]] StridedCopyFunction strided_copy_function(int itemsize, Swap swap);
 
 [[nodiscard]] ScatterFunction scatter_function(int itemsize);
 

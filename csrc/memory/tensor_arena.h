@@ -1,4 +1,4 @@
-// ImplArena: where the C++ halves of a list's tensors lie, and small elements with them: a few
+// TensorArena: where the C++ halves of a list's tensors lie, and small elements with them: a few
 // allocations for the whole list.
 #pragma once
 
@@ -24,16 +24,16 @@ namespace tensorlift {
 // bytes, cast and freed, take 176 ns each instead of 250.
 //
 // A tensor that outlives its neighbours keeps their chunk: at most 16 KiB. (The arrays' memory has
-// nothing to do with it: each storage lets go of its own.)
+// nothing to do with it: each storage releases its own.)
 //
 // The arena itself is used by one thread and may die before the objects in it.
-class ImplArena {
+class TensorArena {
  public:
   // `tensors`: how many are to be made; so that a short list takes a short chunk.
-  explicit ImplArena(std::size_t tensors) : expected_(tensors) {}
-  ~ImplArena() { close_chunk(); }
-  ImplArena(const ImplArena&) = delete;
-  ImplArena& operator=(const ImplArena&) = delete;
+  explicit TensorArena(std::size_t tensors) : expected_(tensors) {}
+  ~TensorArena() { close_chunk(); }
+  TensorArena(const TensorArena&) = delete;
+  TensorArena& operator=(const TensorArena&) = delete;
 
   // Elements of at most this many bytes may lie here.
   static constexpr std::size_t kMaxElementBytes = 1 << 10;
@@ -70,11 +70,11 @@ class ImplArena {
   template <typename Impl>
   struct Placed final : Impl {
     using Impl::Impl;
-    static void* operator new(std::size_t, ImplArena& arena) {
+    static void* operator new(std::size_t, TensorArena& arena) {
       static_assert(alignof(Placed) <= kAlignment);
       return arena.allocate(kPlaceBytes<Placed>);
     }
-    static void operator delete(void* object, ImplArena&) noexcept { deallocate(object); }
+    static void operator delete(void* object, TensorArena&) noexcept { deallocate(object); }
     static void operator delete(void* object) noexcept { deallocate(object); }
   };
 
@@ -112,10 +112,10 @@ class ImplArena {
   }
 
   static void deallocate(void* object) noexcept {
-    let_go((static_cast<Header*>(object) - 1)->chunk, 1);
+    release((static_cast<Header*>(object) - 1)->chunk, 1);
   }
 
-  static void let_go(Chunk* chunk, std::int64_t references) noexcept {
+  static void release(Chunk* chunk, std::int64_t references) noexcept {
     if (chunk->live.fetch_sub(references, std::memory_order_acq_rel) == references) {
       free_block(chunk, chunk->nbytes);
     }
@@ -136,7 +136,7 @@ class ImplArena {
   }
 
   void close_chunk() noexcept {
-    if (chunk_ != nullptr) let_go(chunk_, kOpen - used_);
+    if (chunk_ != nullptr) release(chunk_, kOpen - used_);
     chunk_ = nullptr;
     next_ = end_ = nullptr;
     used_ = 0;

@@ -1,4 +1,4 @@
-// PerProcess: one object a process, also after fork().
+// ForkSafeSingleton: one object a process, also after fork().
 #pragma once
 
 #include <pthread.h>
@@ -11,15 +11,15 @@ namespace tensorlift {
 // a new one: in the parent's the mutexes may be locked for ever, by threads that the child does not
 // have. Nothing is ever destroyed, so that threads may use it until the process ends.
 //
-// One PerProcess per T, with static storage, made before the first fork.
+// One ForkSafeSingleton per T, with static storage, made before the first fork.
 template <typename T>
-class PerProcess {
+class ForkSafeSingleton {
  public:
-  PerProcess() {
+  ForkSafeSingleton() {
     pthread_atfork(nullptr, nullptr, [] { current_.store(nullptr); });
   }
-  PerProcess(const PerProcess&) = delete;
-  PerProcess& operator=(const PerProcess&) = delete;
+  ForkSafeSingleton(const ForkSafeSingleton&) = delete;
+  ForkSafeSingleton& operator=(const ForkSafeSingleton&) = delete;
 
   T& get() {
     T* existing = current_.load(std::memory_order_acquire);

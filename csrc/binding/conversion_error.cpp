@@ -1,4 +1,4 @@
-#include "binding/rejection.h"
+#include "binding/conversion_error.h"
 
 #include "binding/torch_objects.h"
 #include "errors.h"
@@ -87,7 +87,7 @@ std::string reject_text(PyObject* item, const Shape& shape, const Plan& plan) {
       return "expected strides within 64 bits, got an array" + of_shape(shape) +
              " that reaches farther. Copy the part that you need.";
     default:
-      throw InternalError("rejection_message: this reason rejects nothing");
+      throw InternalError("conversion_message: this reason rejects nothing");
   }
 }
 
@@ -98,13 +98,14 @@ bool is_type_error(const Plan& plan) {
   return plan.reason != Reason::kReadonlyRefused && plan.reason != Reason::kStrideOverflow;
 }
 
-std::string rejection_message(std::size_t index, PyObject* item, const Shape& shape,
-                              const Plan& plan) {
+std::string conversion_message(std::size_t index, PyObject* item, const Shape& shape,
+                               const Plan& plan) {
   return "arrays[" + std::to_string(index) + "]: " + reject_text(item, shape, plan);
 }
 
-void throw_rejection(std::size_t index, PyObject* item, const Shape& shape, const Plan& plan) {
-  const std::string message = rejection_message(index, item, shape, plan);
+void throw_conversion_error(std::size_t index, PyObject* item, const Shape& shape,
+                            const Plan& plan) {
+  const std::string message = conversion_message(index, item, shape, plan);
   if (is_type_error(plan)) throw TypeError(message);
   throw ValueError(message);
 }

@@ -1,4 +1,4 @@
-#include "copy/half.h"
+#include "copy/float16.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
@@ -28,19 +28,21 @@ bool processor_has_f16c() {
 
 }  // namespace
 
-bool has_half_instructions() {
+bool has_float16_instructions() {
   // "avx" also says that the operating system keeps the wide registers, which f16c needs.
   static const bool kHasThem = __builtin_cpu_supports("avx") && processor_has_f16c();
   return kHasThem;
 }
 
-TENSORLIFT_F16C void half_to_float(const std::uint16_t* source, float* target, std::int64_t count) {
+TENSORLIFT_F16C void float16_to_float32(const std::uint16_t* source, float* target,
+                                        std::int64_t count) {
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) _mm256_storeu_ps(target + i, load_halves(source + i));
   for (; i < count; ++i) target[i] = _cvtsh_ss(source[i]);
 }
 
-TENSORLIFT_F16C void float_to_half(const float* source, std::uint16_t* target, std::int64_t count) {
+TENSORLIFT_F16C void float32_to_float16(const float* source, std::uint16_t* target,
+                                        std::int64_t count) {
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store_halves(target + i, _mm256_loadu_ps(source + i));
   for (; i < count; ++i) target[i] = _cvtss_sh(source[i], _MM_FROUND_TO_NEAREST_INT);
@@ -52,9 +54,9 @@ TENSORLIFT_F16C void float_to_half(const float* source, std::uint16_t* target, s
 
 namespace tensorlift {
 
-bool has_half_instructions() { return false; }
-void half_to_float(const std::uint16_t*, float*, std::int64_t) {}
-void float_to_half(const float*, std::uint16_t*, std::int64_t) {}
+bool has_float16_instructions() { return false; }
+void float16_to_float32(const std::uint16_t*, float*, std::int64_t) {}
+void float32_to_float16(const float*, std::uint16_t*, std::int64_t) {}
 
 }  // namespace tensorlift
 

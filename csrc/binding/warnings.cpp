@@ -1,4 +1,4 @@
-#include "binding/conduct.h"
+#include "binding/warnings.h"
 
 #include <algorithm>
 

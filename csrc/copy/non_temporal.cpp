@@ -1,4 +1,4 @@
-#include "copy/stream.h"
+#include "copy/non_temporal.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace tensorlift {
 
 #if defined(__x86_64__)
 
-void stream_copy(char* target, const char* source, std::size_t nbytes) {
+void non_temporal_copy(char* target, const char* source, std::size_t nbytes) {
   constexpr std::size_t kLine = 64;
   const std::size_t before = -reinterpret_cast<std::uintptr_t>(target) % kLine;
   const std::size_t head = std::min(before, nbytes);
@@ -36,7 +36,7 @@ void stream_copy(char* target, const char* source, std::size_t nbytes) {
 
 #else
 
-void stream_copy(char* target, const char* source, std::size_t nbytes) {
+void non_temporal_copy(char* target, const char* source, std::size_t nbytes) {
   std::memcpy(target, source, nbytes);
 }
 

@@ -1,4 +1,4 @@
-// Wire: elements in the order in which they are sent, written a window at a time.
+// PackedBytes: elements in the order in which they are sent, written a chunk at a time.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace tensorlift {
 
-// Jobs whose slots are addresses on the wire (see at()), which are not memory.
-class Wire {
+// Jobs whose slots are addresses among the packed bytes (see at()), which are not memory.
+class PackedBytes {
  public:
   // The address of byte `offset`. Aligned as the offset is, to 64 at most.
   [[nodiscard]] static char* at(std::size_t offset) {
@@ -21,21 +21,21 @@ class Wire {
   // Jobs to be added to, in the order of their slots.
   GatherJobs jobs;
 
-  // Bytes on the wire, all of which some job writes or clears.
+  // How many, all of which some job writes or clears.
   std::size_t nbytes = 0;
 
   // Where it may be cut. Either anywhere (a multiple of 64), or:
-  // - between parts of equal size, each of which is all of some jobs: `work_ends` has an entry for
+  // - between parts of equal size, each of which is all of some jobs: `cut_points` has an entry for
   //   each part, jobs.nbytes() after it;
   // - between rows, each of which is a part of every job (GatherJobs::run_rows).
-  std::vector<std::size_t> work_ends;
+  std::vector<std::size_t> cut_points;
   std::int64_t rows = 1;
 
-  // The end of the window that begins at `begin` and has about `limit` bytes: more only where it
+  // The end of the chunk that begins at `begin` and has about `limit` bytes: more only where it
   // cannot be cut.
-  [[nodiscard]] std::size_t window_end(std::size_t begin, std::size_t limit) const;
+  [[nodiscard]] std::size_t chunk_end(std::size_t begin, std::size_t limit) const;
 
-  // Writes window [begin, end) to memory that is aligned to 64. A thread more for bytes_per_thread.
+  // Writes chunk [begin, end) to memory that is aligned to 64. A thread more for bytes_per_thread.
   void write(std::size_t begin, std::size_t end, char* memory, std::optional<int> threads,
              std::size_t bytes_per_thread) const;
 

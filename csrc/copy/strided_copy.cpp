@@ -1,4 +1,4 @@
-#include "copy/rearrange.h"
+#include "copy/strided_copy.h"
 
 #include <bit>
 #include <cstring>
@@ -144,14 +144,14 @@ auto with_item(int itemsize, Function function) {
 }
 
 template <Swap kSwap>
-RearrangeFunction function_for(int itemsize) {
+StridedCopyFunction function_for(int itemsize) {
   return with_item(
-      itemsize, [](auto item) -> RearrangeFunction { return &rearrange<decltype(item), kSwap>; });
+      itemsize, [](auto item) -> StridedCopyFunction { return &rearrange<decltype(item), kSwap>; });
 }
 
 }  // namespace
 
-RearrangeFunction rearrange_function(int itemsize, Swap swap) {
+StridedCopyFunction strided_copy_function(int itemsize, Swap swap) {
   switch (swap) {
     case Swap::kNone:
       return function_for<Swap::kNone>(itemsize);
@@ -160,7 +160,7 @@ RearrangeFunction rearrange_function(int itemsize, Swap swap) {
     case Swap::kHalves:
       return function_for<Swap::kHalves>(itemsize);
   }
-  throw InternalError("rearrange_function: unknown swap");
+  throw InternalError("strided_copy_function: unknown swap");
 }
 
 ScatterFunction scatter_function(int itemsize) {

@@ -1,4 +1,4 @@
-// HiddenList: the list of tensors, or arrays, that a call returns, while it is being filled.
+// UntrackedList: the list of tensors, or arrays, that a call returns, while it is being filled.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,22 +11,22 @@
 
 namespace tensorlift {
 
-// A list with `size` empty places, hidden from the garbage collector until it has no more of them.
-class HiddenList {
+// A list with `size` empty places, which the garbage collector does not track until it is full.
+class UntrackedList {
  public:
-  explicit HiddenList(std::size_t size)
+  explicit UntrackedList(std::size_t size)
       : list_(py::reinterpret_steal<py::list>(PyList_New(static_cast<Py_ssize_t>(size)))) {
     if (!list_) throw py::error_already_set();
     PyObject_GC_UnTrack(list_.ptr());
   }
-  ~HiddenList() {
+  ~UntrackedList() {
     if (!PyGILState_Check()) list_.release();  // a forced unwind at interpreter exit (see gil.h)
   }
   void set(std::size_t index, at::Tensor&& tensor) { set(index, wrap_tensor(std::move(tensor))); }
   void set(std::size_t index, py::object item) {
     PyList_SET_ITEM(list_.ptr(), static_cast<Py_ssize_t>(index), item.release().ptr());
   }
-  py::list reveal() && {
+  py::list track() && {
     PyObject_GC_Track(list_.ptr());
     return std::move(list_);
   }
