@@ -10,6 +10,11 @@ struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Of a tensor that torch's own functions may know how to join.
+struct ForTorch : TypeError {
+  using TypeError::TypeError;
+};
+
 struct ValueError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -21,6 +21,12 @@ PyTypeObject* tensor_type() { return reinterpret_cast<PyTypeObject*>(THPVariable
 
 bool is_exact_tensor(py::handle object) { return Py_TYPE(object.ptr()) == tensor_type(); }
 
+bool overrides_torch(py::handle tensor) {
+  if (is_exact_tensor(tensor)) return false;
+  const py::object function = py::type::of(tensor).attr("__torch_function__");
+  return !function.is(import_module("torch._C").attr("_disabled_torch_function_impl"));
+}
+
 const at::Tensor& unpack_tensor(py::handle object) { return THPVariable_Unpack(object.ptr()); }
 
 py::object wrap_tensor(at::Tensor tensor) {

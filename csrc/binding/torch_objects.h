@@ -22,6 +22,8 @@ namespace tensorlift {
 [[nodiscard]] PyTypeObject* tensor_type();
 // Exactly a torch.Tensor, no subclass.
 [[nodiscard]] bool is_exact_tensor(py::handle object);
+// Of a subclass that wants to be asked what torch's functions do with it.
+[[nodiscard]] bool overrides_torch(py::handle tensor);
 // `object` is one. The reference lives as long as the object.
 [[nodiscard]] const at::Tensor& unpack_tensor(py::handle object);
 // The Python object of a tensor, made where there is none yet. Throws py::error_already_set.

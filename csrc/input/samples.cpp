@@ -76,13 +76,16 @@ bool read_elements(PyObject* sample, std::size_t count, std::size_t index, Value
 // At most `count` elements of any iterable, and how many there were.
 std::size_t iterate(PyObject* sample, std::size_t count, std::size_t index, Values& values,
                     const Place* place) {
-  const auto elements = py::reinterpret_steal<py::object>(PySequence_Tuple(sample));
-  if (!elements) refuse_type("a sequence", sample, index, place);
-  const auto found = static_cast<std::size_t>(PyTuple_GET_SIZE(elements.ptr()));
-  for (std::size_t k = 0; k < std::min(found, count); ++k) {
-    values.set(k, index, PyTuple_GET_ITEM(elements.ptr(), static_cast<Py_ssize_t>(k)));
+  // As zip() does it: never asked for its length, and for no element more.
+  const auto iterator = py::reinterpret_steal<py::object>(PyObject_GetIter(sample));
+  if (!iterator) refuse_type("a sequence", sample, index, place);
+  for (std::size_t k = 0; k < count; ++k) {
+    PyObject* element = PyIter_Next(iterator.ptr());
+    if (element == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (element == nullptr) return k;
+    values.take(k, index, element);
   }
-  return std::min(found, count);
+  return count;
 }
 
 }  // namespace

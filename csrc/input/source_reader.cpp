@@ -113,6 +113,10 @@ Plan SourceReader::read(std::size_t index) {
 ArrayView SourceReader::view_of(std::size_t index) {
   PyObject* item = items_[index];
   if (options_.takes_tensors && is_tensor(item)) {
+    if (options_.leaves_to_torch && overrides_torch(item)) {
+      throw ForTorch("arrays[" + std::to_string(index) + "]: expected a plain tensor, got " +
+                     Py_TYPE(item)->tp_name + ".");
+    }
     return view_of_tensor_at(index, unpack_tensor(item));
   }
   if (options_.takes_lists && is_list(item)) return view_of_list(index);

@@ -26,6 +26,7 @@ struct ReadOptions {
   bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
   bool takes_tensors = true;                // tensors may stand among the arrays
   bool takes_lists = false;                 // lists of Python numbers, too
+  bool leaves_to_torch = false;             // ForTorch for tensors of which torch knows more
 };
 
 // GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless

@@ -138,7 +138,7 @@ class Walk {
   Node add(std::unique_ptr<Column> column);
 
   Node by_torch(const Batch& batch, const CollateFunction& how, const py::object& refusal,
-                const Place* place) const;
+                const Place* place, const py::object& options = py::none()) const;
   [[nodiscard]] py::object options_at(const Place* place, const char* kind) const;
 
   const CollateOptions& options_;
@@ -253,13 +253,13 @@ Node Walk::read_others(const Batch& batch, const Place* place) {
 
 Node Walk::read_arrays(const Batch& batch, const CollateFunction& how, const Place* place) {
   const py::object options = options_at(place, "array");
-  if (options.is_none()) {
-    const bool is_stack_of_tensors =
-        how.joining != Joining::kTensors ||
-        std::all_of(batch.values.begin(), batch.values.end(),
-                    [](PyObject* value) { return is_exact_tensor(value); });
-    if (is_torch_asked_ || !is_stack_of_tensors) return by_torch(batch, how, py::none(), place);
-  }
+  const bool is_for_torch =
+      is_torch_asked_ ||
+      (how.joining == Joining::kTensors && !std::all_of(batch.values.begin(), batch.values.end(),
+                                                        [](PyObject* v) { return is_tensor(v); }));
+  const bool is_stack =
+      options.is_none() || parse_column_options(options).layout.operation == Operation::kStack;
+  if (is_for_torch && is_stack) return by_torch(batch, how, py::none(), place, options);
   return read_column(batch, how, options, place);
 }
 
@@ -268,6 +268,8 @@ Node Walk::read_column(const Batch& batch, const CollateFunction& how, const py:
   py::object refusal;
   try {
     return add(std::make_unique<Column>(batch.values, parse_column_options(options)));
+  } catch (const ForTorch&) {
+    return by_torch(batch, how, py::none(), place, options);
   } catch (const TypeError& error) {
     refusal = as_exception(PyExc_TypeError, error.what());
   } catch (const ValueError& error) {
@@ -291,9 +293,7 @@ Node Walk::read_numbers(const Batch& batch, const CollateFunction& how, const Pl
   if (!options.is_none() && how.joining == Joining::kScalars) {
     return read_column(batch, how, options, place);
   }
-  if (!dtype || (is_torch_asked_ && options.is_none())) {
-    return by_torch(batch, how, py::none(), place);
-  }
+  if (!dtype || is_torch_asked_) return by_torch(batch, how, py::none(), place, options);
   const auto write = [&](void* elements) {
     if (how.joining == Joining::kFloats) {
       return write_floats(batch.values, static_cast<double*>(elements));
@@ -311,7 +311,7 @@ Node Walk::read_numbers(const Batch& batch, const CollateFunction& how, const Pl
     return done(wrap_tensor(tensor));
   }
   std::vector<char> elements(nbytes);
-  if (!write(elements.data())) return by_torch(batch, how, py::none(), place);
+  if (!write(elements.data())) return by_torch(batch, how, py::none(), place, options);
   return add(
       std::make_unique<Column>(std::move(elements), *dtype, parse_column_options(options).dtype));
 }
@@ -329,10 +329,10 @@ Node Walk::add(std::unique_ptr<Column> column) {
 
 // What torch makes of values that we do not read, or its error with our words, and the place.
 Node Walk::by_torch(const Batch& batch, const CollateFunction& how, const py::object& refusal,
-                    const Place* place) const {
+                    const Place* place, const py::object& options) const {
   const py::object function = how.function ? how.function : py::none();
   return done(python_side().by_torch(batch.as_object(), function, options_.fn_map, refusal,
-                                     path_of(place)));
+                                     path_of(place), options));
 }
 
 // `kind`: "array", "float", "integer" or "list", which not all options are for.

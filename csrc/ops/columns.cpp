@@ -49,6 +49,12 @@ JoinOptions as_it_is(std::optional<c10::ScalarType> cast_to) {
   return options;
 }
 
+ReadOptions column_read_options(const BatchOptions& options) {
+  ReadOptions result = read_options(options);
+  result.leaves_to_torch = options.layout.operation == Operation::kStack;
+  return result;
+}
+
 const Sources& read(SourceReader& reader) {
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
@@ -139,7 +145,7 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
 }  // namespace
 
 Column::Column(c10::ArrayRef<PyObject*> values, const BatchOptions& options)
-    : reader(Items(values), read_options(options)), plan(read(reader), options) {
+    : reader(Items(values), column_read_options(options)), plan(read(reader), options) {
   discards = any_discards_imaginary(plan.sources, plan.dtype);
 }
 

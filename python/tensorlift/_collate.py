@@ -176,22 +176,56 @@ def _unlike_the_first(index: int, path: Path, what: str, got: Any) -> TypeError:
 
 
 def by_torch(
-    batch: Sequence[Any], function: CollateFn | None, fn_map: Any, refusal: Any, path: Path
+    batch: Sequence[Any],
+    function: CollateFn | None,
+    fn_map: Any,
+    refusal: Any,
+    path: Path,
+    options: tuple[Any, ...] | None,
 ) -> Any:
     """What torch makes of values that we do not read; its error gets our words, and the place."""
     try:
-        if isinstance(batch[0], np.ndarray) and any(map(np.ma.is_masked, batch)):
-            raise TypeError(refusal)  # torch takes what lies under the mask
         if refusal is not None and any(map(_is_cut_off, batch)):
             raise TypeError(refusal)  # torch reads past the end of the memory
         if function is None:
             raise TypeError(torch_collate.default_collate_err_msg_format.format(type(batch[0])))
-        return function(batch, collate_fn_map=fn_map)
+        result = function(batch, collate_fn_map=fn_map)
     except (RuntimeError, TypeError, ValueError) as error:
         if refusal is None:
             raise _with_odd_value(error, batch, path) from error
+        raise _like(error, _said_of_samples(refusal, path)) from error
+    index = next((i for i, value in enumerate(batch) if np.ma.is_masked(value)), None)
+    if index is not None:  # torch takes what lies under the mask
+        raise TypeError(
+            f"{path_text(index, path)}: expected values that are not masked, got a "
+            f"{type(batch[index]).__name__} with some that are. Use array.filled(value)."
+        )
+    return result if options is None else _with_options(result, *options)
+
+
+def _with_options(
+    batch: torch.Tensor,
+    operation: str,
+    dtype: torch.dtype | None,
+    value: Any,
+    channel_dim: int | None,
+    memory_format: torch.memory_format | None,
+) -> torch.Tensor:
+    """What a place's options make of a stack."""
+    if channel_dim is not None:
+        batch = batch.movedim(channel_dim, 1)
+    if dtype is not None:
+        batch = batch.to(dtype)
+    return batch if memory_format is None else batch.contiguous(memory_format=memory_format)
+
+
+def _like(error: Exception, text: str) -> Exception:
+    """An exception of the same type that says something else."""
+    try:
+        return type(error)(text)
+    except Exception:  # a type that is made of something else than its text
         kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
-        raise kind(_said_of_samples(refusal, path)) from error
+        return kind(text)
 
 
 def _is_cut_off(value: Any) -> bool:
@@ -216,12 +250,12 @@ def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Excep
         )
     )
     index = next((i for i, value in enumerate(batch) if not isinstance(value, like)), None)
-    kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
     if index is None:
-        return kind(f"{path_text(0, path)}: {error}") if path else error
-    return kind(
+        return _like(error, f"{path_text(0, path)}: {error}") if path else error
+    return _like(
+        error,
         f"{path_text(index, path)}: expected {what} like {path_text(0, path)}, got "
-        f"{type(batch[index]).__name__}."
+        f"{type(batch[index]).__name__}.",
     )
 
 

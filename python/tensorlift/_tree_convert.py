@@ -125,4 +125,12 @@ def is_convertible(leaf: Any) -> bool:
     if isinstance(leaf, np.ndarray):
         of_numpy = type(leaf).__module__ == "numpy"  # torch's rule
         return of_numpy and leaf.dtype.kind not in _TEXT_AND_OBJECTS
-    return isinstance(leaf, np.generic) and not isinstance(leaf, (np.flexible, np.object_))
+    if not isinstance(leaf, np.generic) or isinstance(leaf, (np.flexible, np.object_)):
+        return False
+    return type(leaf).__module__ == "numpy" or _has_twin(leaf)
+
+
+def _has_twin(scalar: np.generic) -> bool:
+    """Whether torch has the dtype of another package's scalar."""
+    ((action, *_),) = _C.explain([scalar], None, None, "share")
+    return action != "rejected"

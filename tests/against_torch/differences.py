@@ -1,0 +1,204 @@
+"""Where tensorlift differs from torch: the table of python/docs/differences.md, row by row.
+
+A row explains the differences that the tests of this folder find; one that explains none is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from against_torch.outcome import Outcome
+
+
+class Case(NamedTuple):
+    """A call of torch's and ours of the same values."""
+
+    call: str
+    kinds: tuple[str, ...]  # of the values, by their names in values.py
+    theirs: Outcome
+    ours: Outcome
+    is_in_worker: bool = False
+
+
+class Difference(NamedTuple):
+    what: str
+    in_torch: str
+    in_tensorlift: str
+    why: str
+    # Does it explain that results or exceptions differ? None: a test of its own shows it.
+    explains: Callable[[Case], bool] | None = None
+    # Does it explain that warnings differ?
+    explains_warnings: Callable[[Case], bool] | None = None
+    shown_by: str = ""  # that test
+
+
+NOT_SHARED = {"array, mirrored", "array, odd strides", "array, big-endian"}
+TWINS = {"array, bfloat16", "array, float8", "scalar, bfloat16", "scalar uint64"}
+PENDING = {"tensor, conjugated", "tensor, negated"}
+FLEXIBLE = {"scalar, bytes", "scalar, void", "scalar, record"}
+READ_ONLY = ("UserWarning", "The given NumPy array is not")
+
+
+def is_taken(case: Case) -> bool:
+    return case.theirs.error is not None and case.ours.error is None
+
+
+def are_both_refused(case: Case) -> bool:
+    return case.theirs.error is not None and case.ours.error is not None
+
+
+def dtypes_differ(case: Case) -> bool:
+    return dtypes_in(case.theirs.result) != dtypes_in(case.ours.result)
+
+
+def dtypes_in(result: Any) -> list[str]:
+    """Of all tensors in what described() gives."""
+    if isinstance(result, tuple):
+        return [dtype for part in result for dtype in dtypes_in(part)]
+    return [result] if isinstance(result, str) and result.startswith("torch.") else []
+
+
+DIFFERENCES = [
+    Difference(
+        "arrays of negative strides, of strides that are no multiple of the itemsize, of foreign "
+        "byte order",
+        "ValueError",
+        "read like all others",
+        "every element is copied anyhow",
+        lambda case: case.theirs.error is ValueError and bool(NOT_SHARED & {*case.kinds}),
+    ),
+    Difference(
+        "arrays and scalars of ml_dtypes that have a twin in torch (bfloat16, float8, complex32); "
+        "scalars of uint64",
+        "TypeError",
+        "tensors of that dtype",
+        "the bits are the same",
+        lambda case: is_taken(case) and bool(TWINS & {*case.kinds}),
+    ),
+    Difference(
+        "dataclasses as samples, or in them",
+        "TypeError; `default_convert` leaves them as they are",
+        "a copy with batches, or tensors, in its fields",
+        "they are what named tuples are",
+        lambda case: any(
+            "dataclass" in name for name in (case.kinds[0], case.call, case.kinds[-1])
+        ),
+        lambda case: "dataclass" in case.call,
+    ),
+    Difference(
+        "masked arrays in which something is masked",
+        "what lies under the mask is taken",
+        "TypeError; `convert` leaves them as they are, as torch does",
+        "values that are masked are wrong values",
+        lambda case: (
+            "array, masked" in case.kinds
+            and case.theirs.error is None
+            and case.ours.error is TypeError
+        ),
+    ),
+    Difference(
+        "read-only arrays in a batch",
+        "UserWarning, once a process",
+        "no warning",
+        "the batch is a copy, to which anybody may write",
+        None,
+        lambda case: (
+            case.call.startswith("collate") and case.theirs.warned - case.ours.warned == {READ_ONLY}
+        ),
+    ),
+    Difference(
+        "`convert`: misaligned arrays",
+        "shared",
+        "copied",
+        "torch may crash on them",
+        lambda case: case.call.startswith("convert") and "array, misaligned" in case.kinds,
+    ),
+    Difference(
+        "`convert`: scalars of ml_dtypes that have a twin in torch",
+        "left as they are",
+        "tensors, as those of NumPy's own types",
+        "a scalar is an array of no dimensions",
+        lambda case: case.call.startswith("convert") and "scalar, bfloat16" in case.kinds,
+    ),
+    Difference(
+        "`convert`: scalars of bytes and of structured dtypes",
+        "TypeError",
+        "left as they are",
+        "text and arrays of text are left, too",
+        lambda case: case.call.startswith("convert") and bool(FLEXIBLE & {*case.kinds}),
+    ),
+    Difference(
+        "`convert`: a tree in which something is refused",
+        "UserWarning of the read-only arrays that come before it",
+        "no warning",
+        "what is refused is refused before anything is converted",
+        None,
+        lambda case: (
+            case.call.startswith("convert")
+            and are_both_refused(case)
+            and case.theirs.warned - case.ours.warned == {READ_ONLY}
+        ),
+    ),
+    Difference(
+        "in a worker: values of several dtypes",
+        "cast to the dtype of the first, or a TypeError where that is not possible",
+        "promoted, as without workers",
+        "the batch does not depend on `num_workers`",
+        lambda case: (
+            case.is_in_worker and ("can't be cast" in case.theirs.text or dtypes_differ(case))
+        ),
+    ),
+    Difference(
+        "in a worker: tensors whose conjugation or negation is pending",
+        "RuntimeError",
+        "a batch, as without workers",
+        "the batch does not depend on `num_workers`",
+        lambda case: case.is_in_worker and is_taken(case) and case.kinds[0] in PENDING,
+    ),
+    Difference(
+        "in a worker: tensors and arrays with the channels last in memory",
+        "a contiguous batch",
+        "a batch in that format, as without workers",
+        "the batch does not depend on `num_workers`",
+        lambda case: case.is_in_worker and {*case.kinds} == {"tensor, channels last"},
+    ),
+    Difference(
+        "samples with faults in several places",
+        "the exception is of the place that torch comes to first",
+        "the exception may be of another place",
+        "the structure of all samples is read before any value",
+        lambda case: are_both_refused(case) and is_container(case.kinds[0]),
+        lambda case: are_both_refused(case) and is_container(case.kinds[0]),
+    ),
+]
+
+
+def is_container(kind: str) -> bool:
+    """Of several places."""
+    first = kind.split(",")[0]
+    return first in {"dict", "list", "tuple", "namedtuple", "NamedTuple", "array.array"}
+
+
+def unexplained(case: Case, used: set[str]) -> str:
+    """What differs and no row explains, in words; the rows that explain something are noted."""
+    theirs, ours = case.theirs, case.ours
+    is_same_error = ours.error is not None and issubclass(ours.error, theirs.error or ())
+    parts = []
+    if (theirs.result, theirs.error) != (ours.result, ours.error) and not is_same_error:
+        parts.append(("explains", (theirs.result, theirs.text), (ours.result, ours.text)))
+    if theirs.warned != ours.warned and not is_taken(case):  # else it came to more
+        parts.append(("explains_warnings", theirs.warned, ours.warned))
+    for how, expected, got in parts:
+        rows = [row for row in DIFFERENCES if (f := getattr(row, how)) and f(case)]
+        if not rows:
+            return f"{case.call} of {case.kinds}: expected {expected}, got {got}"
+        used.update(row.what for row in rows)
+    return ""
+
+
+def as_table() -> list[str]:
+    """In Markdown."""
+    rows = [(row.what, row.in_torch, row.in_tensorlift, row.why) for row in DIFFERENCES]
+    head = ("what", "torch", "tensorlift", "why")
+    return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * 4, *rows)]
