@@ -48,7 +48,7 @@ def clean_up() -> None:
         FAKE.set_device(0)
     torch.accelerator.synchronize()
     tensorlift.empty_cache()
-    tensorlift.staging(**DEFAULTS._asdict())
+    tensorlift.set_staging(**DEFAULTS._asdict())
     if FAKE is not None:
         FAKE.reset_stats()
 
@@ -77,7 +77,7 @@ def fake() -> ModuleType:
 @pytest.fixture
 def small_ring() -> None:
     """Two buffers of 16 KiB, so that every batch of any size goes through them many times."""
-    tensorlift.staging(chunk_bytes=16 << 10, buffers=2)
+    tensorlift.set_staging(chunk_bytes=16 << 10, buffers=2)
 
 
 def wait_until(condition: Callable[[], object]) -> None:

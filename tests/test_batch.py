@@ -46,7 +46,7 @@ def test_cat_is_torch_cat(tl, dim):
 def test_pad_is_pad_sequence_with_the_batch_first(tl, side):
     sequences = [RNG.integers(0, 99, n) for n in (3, 7, 1, 0, 7)]
     tensors = [torch.from_numpy(a) for a in sequences]
-    batch, sizes = tl.pad(sequences, value=-1, side=side)
+    batch, sizes = tl.pad(sequences, padding_value=-1, padding_side=side)
     expected = pad_sequence(tensors, batch_first=True, padding_value=-1, padding_side=side)
     assert torch.equal(batch, expected)
     assert sizes.tolist() == [[3], [7], [1], [0], [7]]
@@ -55,7 +55,7 @@ def test_pad_is_pad_sequence_with_the_batch_first(tl, side):
 
 def test_pad_pads_every_dimension(tl):
     images = [floats(3, 5, 8), floats(3, 9, 2), floats(3, 1, 1)]
-    padded = tl.pad(images, value=float("nan"), multiple_of=(1, 4, 5))
+    padded = tl.pad(images, padding_value=float("nan"), pad_to_multiple_of=(1, 4, 5))
     assert padded.batch.shape == (3, 3, 12, 10)
     assert padded.sizes.tolist() == [[3, 5, 8], [3, 9, 2], [3, 1, 1]]
     for slot, image in zip(padded.batch, images, strict=True):
@@ -239,17 +239,17 @@ def test_options_are_checked(tl):
         with pytest.raises(error, match=f"^{option}: "):
             tl.stack(arrays, **{option: bad})
     for option, bad, error in [
-        ("value", "0", TypeError),
-        ("value", 1e300, ValueError),
-        ("side", "top", ValueError),
-        ("side", 1, TypeError),
-        ("multiple_of", 0, ValueError),
-        ("multiple_of", 1.5, TypeError),
-        ("multiple_of", (1, 2), ValueError),
-        ("multiple_of", np.array([4, 4]), (TypeError, ValueError)),
-        ("value", np.array([1.5, 2]), TypeError),
-        ("value", np.str_("1"), TypeError),
-        ("value", 1 << 40, ValueError),
+        ("padding_value", "0", TypeError),
+        ("padding_value", 1e300, ValueError),
+        ("padding_side", "top", ValueError),
+        ("padding_side", 1, TypeError),
+        ("pad_to_multiple_of", 0, ValueError),
+        ("pad_to_multiple_of", 1.5, TypeError),
+        ("pad_to_multiple_of", (1, 2), ValueError),
+        ("pad_to_multiple_of", np.array([4, 4]), (TypeError, ValueError)),
+        ("padding_value", np.array([1.5, 2]), TypeError),
+        ("padding_value", np.str_("1"), TypeError),
+        ("padding_value", 1 << 40, ValueError),
     ]:
         with pytest.raises(error, match=f"^{option}: "):
             tl.pad([np.zeros(3, np.int32)], **{option: bad})
@@ -320,7 +320,7 @@ def test_more_arrays_than_are_gathered_at_once():
     values, offsets = tensorlift.jagged(ragged)
     assert torch.equal(offsets.diff(), torch.arange(70_001) % 3)
     assert values[offsets[-2]] == 70_000 or offsets[-2] == offsets[-1]
-    batch, _ = tensorlift.pad(ragged, value=-1)
+    batch, _ = tensorlift.pad(ragged, padding_value=-1)
     assert (batch == -1).sum() == 2 * 70_001 - len(values)
     assert torch.equal(tensorlift.stack(arrays, 1), result.T)
 
@@ -366,8 +366,8 @@ def test_the_result_is_torchs_in_every_way():
     ],
 )
 def test_padding_is_within_the_range_of_the_dtype(dtype, value):
-    with pytest.raises(ValueError, match=r"^value: expected a number within the range of"):
-        tensorlift.pad([np.ones(1, dtype), np.ones(2, dtype)], value=value)
+    with pytest.raises(ValueError, match=r"^padding_value: expected a number within the range of"):
+        tensorlift.pad([np.ones(1, dtype), np.ones(2, dtype)], padding_value=value)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_padding_is_within_the_range_of_the_dtype(dtype, value):
     ],
 )
 def test_padding_is_the_number_in_the_dtype(tl, dtype, value):
-    batch, _ = tl.pad([np.ones(1, dtype), np.ones(2, dtype)], value=value)
+    batch, _ = tl.pad([np.ones(1, dtype), np.ones(2, dtype)], padding_value=value)
     expected = np.array(value).astype(dtype)
     assert np.array_equal(batch[0, 1].numpy(), expected, equal_nan=dtype[0] in "fc")
 
@@ -410,7 +410,7 @@ def test_inside_modes_and_transformations_of_torch():
     arrays = [np.ones(2, np.float32), np.ones(3, np.float32)]
     pending = torch.ones(3, dtype=torch.complex64).conj()
     with FakeTensorMode(allow_non_fake_inputs=True):
-        batch = tensorlift.pad(arrays, value=2).batch
+        batch = tensorlift.pad(arrays, padding_value=2).batch
         resolved = tensorlift.stack([pending])
         with pytest.raises(TypeError, match=r"^arrays\[0\]: "):
             tensorlift.stack([torch.ones(3)])
@@ -456,12 +456,12 @@ def test_no_boxes_beside_boxes(tl, side):
     """An annotation without boxes is an array of shape (0,) more often than one of (0, 4)."""
     boxes, none = floats(3, 4), np.zeros(0, np.float32)
     for arrays in ([boxes, none], [none, boxes], [none, torch.ones(1, 4), boxes]):
-        batch, sizes = tl.pad(arrays, side=side, value=7, multiple_of=(1, 3))
+        batch, sizes = tl.pad(arrays, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3))
         filled = [a if len(a) else np.zeros((0, 4), np.float32) for a in arrays]
-        expected = tl.pad(filled, side=side, value=7, multiple_of=(1, 3))
+        expected = tl.pad(filled, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3))
         assert torch.equal(batch, expected.batch)
         assert torch.equal(sizes, expected.sizes)
-        assert tl.explain(arrays, operation="pad", multiple_of=(1, 3)).shape == batch.shape
+        assert tl.explain(arrays, operation="pad", pad_to_multiple_of=(1, 3)).shape == batch.shape
     values, offsets = tl.jagged([none, boxes, none])
     assert torch.equal(values, torch.from_numpy(boxes))
     assert offsets.tolist() == [0, 0, 3, 3]

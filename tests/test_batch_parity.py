@@ -61,9 +61,11 @@ OPTIONS = {
     "cat": COMMON | DIM,
     "pad": COMMON
     | {
-        "value": st.sampled_from([0, 1, -1, 2.5, float("nan"), True, 1j, np.float32(3), 300]),
-        "side": st.sampled_from(["right", "left"]),
-        "multiple_of": st.sampled_from([1, 3, (2,), (1, 2), [2, 1, 3]]),
+        "padding_value": st.sampled_from(
+            [0, 1, -1, 2.5, float("nan"), True, 1j, np.float32(3), 300]
+        ),
+        "padding_side": st.sampled_from(["right", "left"]),
+        "pad_to_multiple_of": st.sampled_from([1, 3, (2,), (1, 2), [2, 1, 3]]),
     },
     "jagged": {name: COMMON[name] for name in ("dtype", "threads")},
 }
@@ -94,7 +96,11 @@ def assert_same(ours, theirs):
     assert is_error(ours) == is_error(theirs), (ours, theirs)
     if is_error(ours):
         # With two things wrong the two may find another one first.
-        assert ours[0] == theirs[0] or {ours[1], theirs[1]} & {"dim", "value", "memory_format"}
+        assert ours[0] == theirs[0] or {ours[1], theirs[1]} & {
+            "dim",
+            "padding_value",
+            "memory_format",
+        }
         return
     for a, b in zip(ours, theirs, strict=True):
         assert same_bits(a, b)
@@ -145,7 +151,7 @@ def test_out(data, call, layout):
 @given(lists(), calls)
 def test_explain(data, call):
     name, kwargs = call
-    known = ("dtype", "dim", "channel_dim", "multiple_of")
+    known = ("dtype", "dim", "channel_dim", "pad_to_multiple_of")
     options = {key: value for key, value in kwargs.items() if key in known}
     ours = tensorlift.explain(data, operation=name, **options)
     theirs = reference.explain(data, operation=name, **options)

@@ -32,6 +32,7 @@ OPTIONS = tensorlift.Collate(
     dtype={"points": torch.float32, ("inputs", "image"): torch.float16, "label": torch.int32},
     pad={"tokens": -1},
     jagged=["points"],
+    channel_dim={"image": -1},
     channels_last=[("image",)],
 )
 
@@ -47,6 +48,44 @@ def test_each_place_in_its_own_way():
     assert batch["label"].dtype == torch.int32
     assert batch["index"].dtype == torch.int64
     assert batch["inputs"]["image"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_channels_are_moved_and_the_memory_format_is_that_of_torch(kind):
+    """Two options: moved channels lie contiguously, and a memory format moves none."""
+    images = [kind(np.random.default_rng(i).normal(size=(6, 5, 3))) for i in range(2)]
+    rows = [{"image": image} for image in images]
+    stacked = torch.stack([torch.as_tensor(image) for image in images])
+    moved = tensorlift.Collate(channel_dim={"image": -1})(rows)["image"]
+    assert torch.equal(moved, stacked.permute(0, 3, 1, 2))
+    assert moved.is_contiguous()
+    last = tensorlift.Collate(channels_last=["image"])(rows)["image"]
+    assert torch.equal(last, stacked)
+    assert last.stride() == stacked.contiguous(memory_format=torch.channels_last).stride()
+    both = tensorlift.Collate(channel_dim={"image": 2}, channels_last=["image"])(rows)["image"]
+    assert torch.equal(both, moved)
+    assert both.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_images_of_different_sizes_are_padded_with_channels_in_front():
+    rows = [{"image": np.full((n, 4, 3), n, np.uint8)} for n in (1, 2)]
+    options = {"channel_dim": {"image": -1}, "channels_last": ["image"]}
+    batch, sizes = tensorlift.Collate(pad={"image": 7}, **options)(rows)["image"]
+    assert batch.shape == (2, 3, 2, 4)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert batch[0, 0].tolist() == [[1] * 4, [7] * 4]
+    assert sizes.tolist() == [[3, 1, 4], [3, 2, 4]]
+
+
+def test_a_channel_dimension_that_is_not_there():
+    with pytest.raises(
+        IndexError, match=r'samples\[0\]\["x"\]: expected a dimension channel_dim=2'
+    ):
+        tensorlift.Collate(channel_dim={"x": 2})([{"x": np.ones(2)}])
+    with pytest.raises(
+        ValueError, match=r'samples\[0\]\["x"\]: memory_format: expected a batch of 4'
+    ):
+        tensorlift.Collate(channels_last=["x"])([{"x": np.ones(2)}])
 
 
 def test_one_dtype_for_all_arrays():
@@ -67,13 +106,17 @@ def test_it_pickles_and_works_in_workers():
 def test_errors_name_the_place():
     with pytest.raises(ValueError, match=r'samples\[1\]\["x"\]: expected a 1-D array like samples'):
         tensorlift.Collate(pad=["x"])([{"x": np.ones(1)}, {"x": np.ones((1, 1))}])
-    with pytest.raises(ValueError, match="'x': expected one of pad, jagged and channels_last"):
-        tensorlift.Collate(pad=["x"], jagged=["x"])
+    for option in ({"pad": ["x"]}, {"channel_dim": {"x": -1}}, {"channels_last": ["x"]}):
+        (name,) = option
+        with pytest.raises(ValueError, match=f"'x': expected one of jagged and {name}, got both"):
+            tensorlift.Collate(jagged=["x"], **option)
     with pytest.raises(ValueError, match="pin_memory: expected False with device="):
         tensorlift.Collate(pin_memory=True, device="cpu")
     with pytest.raises(TypeError, match="pad: expected a collection of places, got 'x'"):
         tensorlift.Collate(pad="x")
-    with pytest.raises(ValueError, match=r'^samples\[0\]\["x"\]: value: expected a number within'):
+    with pytest.raises(
+        ValueError, match=r'^samples\[0\]\["x"\]: padding_value: expected a number within'
+    ):
         tensorlift.Collate(pad={"x": -1})([{"x": np.ones(1, np.uint8)}])
 
 
@@ -81,6 +124,9 @@ def test_errors_name_the_place():
     ("options", "message"),
     [
         ({"channels_last": True}, "channels_last: expected a collection of places, got True."),
+        ({"channel_dim": ["x"]}, "channel_dim: expected a mapping from places .* got \\['x'\\]."),
+        ({"channel_dim": -1}, "channel_dim: expected a mapping from places .* got -1."),
+        ({"channel_dim": {"x": 0.5}}, "channel_dim: expected an int for 'x', got 0.5."),
         ({"dtype": "float32"}, "dtype: expected a torch.dtype, a mapping .* got 'float32'. Pass"),
         ({"dtype": {"x": np.float32}}, "dtype: expected .* got <class 'numpy.float32'>. Pass"),
         ({"dtype": [np.zeros(3)]}, "dtype: expected .* got list. Pass"),
@@ -186,7 +232,8 @@ def test_keys_may_be_anything():
 
 
 def test_hashable():
-    options = {"pad": {"a": 0}, "dtype": {"b": torch.int8}, "jagged": ["c"], "device": "cpu"}
+    options = {"pad": {"a": 0}, "dtype": {"b": torch.int8}, "jagged": ["c"]}
+    options |= {"channel_dim": {"d": -1}, "channels_last": ["d"], "device": "cpu"}
     one, other = tensorlift.Collate(**options), tensorlift.Collate(**options)
     assert hash(one) == hash(other)
     assert one == other

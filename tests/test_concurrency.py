@@ -252,7 +252,7 @@ def test_threads_batch_the_same_list():
             joined = tensorlift.cat(arrays, dtype=torch.float32, threads=3)
             assert torch.equal(joined, expected)
             assert torch.equal(tensorlift.jagged(arrays).values, expected.long())
-            assert tensorlift.pad(arrays, value=7).sizes.tolist() == sizes
+            assert tensorlift.pad(arrays, padding_value=7).sizes.tolist() == sizes
 
     in_threads(*[batch] * 6)
 

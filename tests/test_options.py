@@ -115,8 +115,8 @@ def test_a_warning_made_an_error_raises(tl, steady_references):
     "call",
     [
         lambda number: tensorlift.stack([np.ones(2)], dim=number),
-        lambda number: tensorlift.pad([np.ones(2)], value=number),
-        lambda number: tensorlift.pad([np.ones(2)], multiple_of=number),
+        lambda number: tensorlift.pad([np.ones(2)], padding_value=number),
+        lambda number: tensorlift.pad([np.ones(2)], pad_to_multiple_of=number),
     ],
 )
 def test_what_is_not_about_the_value_is_passed_on(error, call):

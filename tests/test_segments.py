@@ -567,6 +567,7 @@ def test_batches_with_options_come_in_segments():
         dtype={"image": torch.float32},
         pad={"tokens": -1},
         jagged=["points"],
+        channel_dim={"image": -1},
         channels_last=["image"],
     )
     expected = list(DataLoader(Ragged(), batch_size=4, collate_fn=options))

@@ -34,7 +34,7 @@ c10::Scalar parse_integer(py::handle number) {
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(number.ptr()));
   if (!index) {
     clear_refusal();  // an array, say
-    refuse_type("value", "a number", number);
+    refuse_type("padding_value", "a number", number);
   }
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
@@ -45,7 +45,8 @@ c10::Scalar parse_integer(py::handle number) {
   const double nearest = PyLong_AsDouble(index.ptr());
   if (!PyErr_Occurred()) return c10::Scalar(nearest);
   PyErr_Clear();
-  throw ValueError("value: expected a number within the range of float64, got a larger one.");
+  throw ValueError(
+      "padding_value: expected a number within the range of float64, got a larger one.");
 }
 
 c10::Scalar parse_number(py::handle number) {
@@ -61,14 +62,14 @@ c10::Scalar parse_number(py::handle number) {
     if (!PyErr_Occurred()) return c10::Scalar(value);
   }
   clear_refusal();
-  refuse_type("value", "a number", number);
+  refuse_type("padding_value", "a number", number);
 }
 
 std::int64_t parse_multiple(py::handle number) {
-  constexpr const char* kExpected = "a positive int, or one for each dimension";
-  const std::int64_t multiple = parse_int("multiple_of", kExpected, number);
+  constexpr const char* kExpected = "a positive int, one for each dimension, or None";
+  const std::int64_t multiple = parse_int("pad_to_multiple_of", kExpected, number);
   if (multiple < 1) {
-    throw ValueError(std::string("multiple_of: expected ") + kExpected + ", got " +
+    throw ValueError(std::string("pad_to_multiple_of: expected ") + kExpected + ", got " +
                      repr_of(number) + ".");
   }
   return multiple;
@@ -107,23 +108,26 @@ void parse_dim(py::handle dim, BatchOptions& options) {
   options.layout.dim = parse_int("dim", "an int", dim);
 }
 
-void parse_padding(py::handle value, py::handle side, py::handle multiple_of,
-                   BatchOptions& options) {
+void parse_padding(py::handle value, py::handle side, py::handle multiple, BatchOptions& options) {
   options.padding = parse_number(value);
   constexpr const char* kSides = "\"right\" or \"left\"";
-  if (!PyUnicode_Check(side.ptr())) refuse_type("side", kSides, side);
+  if (!PyUnicode_Check(side.ptr())) refuse_type("padding_side", kSides, side);
   options.layout.pad_left = PyUnicode_CompareWithASCIIString(side.ptr(), "left") == 0;
   if (!options.layout.pad_left && PyUnicode_CompareWithASCIIString(side.ptr(), "right") != 0) {
-    throw ValueError(std::string("side: expected ") + kSides + ", got " + repr_of(side) + ".");
+    throw ValueError(std::string("padding_side: expected ") + kSides + ", got " + repr_of(side) +
+                     ".");
   }
-  options.layout.multiple_of.clear();
-  if (PyIndex_Check(multiple_of.ptr()) || !py::isinstance<py::sequence>(multiple_of)) {
-    options.layout.one_multiple = true;
-    options.layout.multiple_of.push_back(parse_multiple(multiple_of));
+  Shape& multiples = options.layout.pad_to_multiple_of;
+  multiples.clear();
+  options.layout.one_multiple = PyIndex_Check(multiple.ptr()) || multiple.is_none() ||
+                                !py::isinstance<py::sequence>(multiple);
+  if (multiple.is_none()) {
+    multiples.push_back(1);
+  } else if (options.layout.one_multiple) {
+    multiples.push_back(parse_multiple(multiple));
   } else {
-    options.layout.one_multiple = false;
-    for (const py::handle multiple : py::reinterpret_borrow<py::sequence>(multiple_of)) {
-      options.layout.multiple_of.push_back(parse_multiple(multiple));
+    for (const py::handle one : py::reinterpret_borrow<py::sequence>(multiple)) {
+      multiples.push_back(parse_multiple(one));
     }
   }
 }

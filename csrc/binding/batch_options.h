@@ -17,9 +17,8 @@ void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle me
 // `dim` of stack and cat: an int.
 void parse_dim(py::handle dim, BatchOptions& options);
 
-// `value`, `side` and `multiple_of` of pad: a number; "right" or "left"; a positive int or a
-// sequence of them.
-void parse_padding(py::handle value, py::handle side, py::handle multiple_of,
-                   BatchOptions& options);
+// `padding_value`, `padding_side` and `pad_to_multiple_of` of pad: a number; "right" or "left"; a
+// positive int, a sequence of them, or None.
+void parse_padding(py::handle value, py::handle side, py::handle multiple, BatchOptions& options);
 
 }  // namespace tensorlift

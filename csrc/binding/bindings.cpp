@@ -138,20 +138,21 @@ PyMethodDef native_methods[] = {
 void define_batches(py::module_& module) {
   module.def(
       "pad",
-      [](py::handle arrays, py::handle value, py::handle side, py::handle multiple_of,
+      [](py::handle arrays, py::handle value, py::handle side, py::handle pad_to_multiple_of,
          py::handle dtype, py::handle channel_dim, py::handle memory_format, py::handle out,
          py::handle pin_memory, py::handle device, py::handle non_blocking, py::handle stream,
          py::handle threads) {
         BatchOptions options =
             batch_options(Operation::kPad, {dtype, channel_dim, memory_format, out, pin_memory,
                                             device, non_blocking, stream, threads});
-        parse_padding(value, side, multiple_of, options);
+        parse_padding(value, side, pad_to_multiple_of, options);
         return as_pair(make_batch(arrays, options));
       },
-      py::arg("arrays"), py::arg("value"), py::arg("side"), py::arg("multiple_of"),
-      py::arg("dtype"), py::arg("channel_dim"), py::arg("memory_format"), py::arg("out"),
-      py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
-      py::arg("threads"), "(batch, sizes): see tensorlift.pad.");
+      py::arg("arrays"), py::arg("padding_value"), py::arg("padding_side"),
+      py::arg("pad_to_multiple_of"), py::arg("dtype"), py::arg("channel_dim"),
+      py::arg("memory_format"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
+      py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
+      "(batch, sizes): see tensorlift.pad.");
   module.def(
       "jagged",
       [](py::handle arrays, py::handle dtype, py::handle out, py::handle pin_memory,
@@ -194,17 +195,17 @@ void define_batches(py::module_& module) {
       py::arg("threads"), "Raises where it is no positive int or None.");
   module.def(
       "explain_batch",
-      [](py::handle arrays, py::handle operation, py::handle dim, py::handle multiple_of,
+      [](py::handle arrays, py::handle operation, py::handle dim, py::handle pad_to_multiple_of,
          py::handle dtype, py::handle channel_dim) {
         BatchOptions options = batch_options(parse_operation(operation),
                                              {dtype, channel_dim, py::none(), py::none(), Py_False,
                                               py::none(), Py_True, py::none(), py::none()});
         parse_dim(dim, options);
-        parse_padding(py::int_(0), py::str("right"), multiple_of, options);
+        parse_padding(py::int_(0), py::str("right"), pad_to_multiple_of, options);
         ignore_unused(options);
         return explain_batch(arrays, options);
       },
-      py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("multiple_of"),
+      py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("pad_to_multiple_of"),
       py::arg("dtype"), py::arg("channel_dim"),
       "(entries, shape, dtype, error): see tensorlift.explain.");
 }
@@ -233,7 +234,7 @@ void define_memory(py::module_& module) {
       },
       "(chunk_bytes, buffers, threads): see tensorlift.staging.");
   module.def("set_staging", &parse_staging, py::arg("chunk_bytes"), py::arg("buffers"),
-             py::arg("threads"), "See tensorlift.staging.");
+             py::arg("threads"), "See tensorlift.set_staging.");
 }
 
 // pybind11 does not look whether there was memory for an instance.

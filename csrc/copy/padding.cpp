@@ -7,6 +7,7 @@
 #include <c10/util/Float8_e8m0fnu.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -19,8 +20,15 @@ namespace tensorlift {
 namespace {
 
 [[noreturn]] void refuse(const std::string& value, c10::ScalarType dtype) {
-  throw ValueError("value: expected a number within the range of " + dtype_text(dtype) + ", got " +
-                   value + ".");
+  throw ValueError("padding_value: expected a number within the range of " + dtype_text(dtype) +
+                   ", got " + value + ".");
+}
+
+// "1e+300": as short as it can be.
+std::string number_text(double number) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, number).ptr;
+  return {text, end};
 }
 
 template <typename T>
@@ -106,7 +114,7 @@ void convert(T value, c10::ScalarType from, c10::ScalarType dtype, char* number)
 Padding::Padding(const c10::Scalar& value, c10::ScalarType dtype) : dtype_(dtype), number_{} {
   if (!fits(value, dtype)) {
     refuse(value.isComplex()              ? "a complex number"
-           : value.isFloatingPoint()      ? std::to_string(value.toDouble())
+           : value.isFloatingPoint()      ? number_text(value.toDouble())
            : value.type() == c10::kUInt64 ? std::to_string(value.toUInt64())
                                           : std::to_string(value.toLong()),
            dtype);

@@ -167,7 +167,7 @@ BatchOptions parse_column_options(py::handle given) {
   if (given.is_none()) return options;
   const auto arguments = py::reinterpret_borrow<py::tuple>(given);
   options.layout.operation = parse_operation(arguments[0]);
-  parse_padding(arguments[2], py::str("right"), py::int_(1), options);
+  parse_padding(arguments[2], py::str("right"), py::none(), options);
   parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
                       /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
                       /*threads=*/py::none(), options);

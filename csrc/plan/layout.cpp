@@ -93,7 +93,7 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
 }
 
 std::int64_t multiple_for(const LayoutOptions& options, std::size_t dim) {
-  return options.one_multiple ? options.multiple_of[0] : options.multiple_of[dim];
+  return options.one_multiple ? options.pad_to_multiple_of[0] : options.pad_to_multiple_of[dim];
 }
 
 Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
@@ -117,10 +117,10 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
       largest[d] = std::max(largest[d], size);
     }
   }
-  if (!options.one_multiple && options.multiple_of.size() != largest.size()) {
-    throw ValueError("multiple_of: expected an int, or one for each of the " +
+  if (!options.one_multiple && options.pad_to_multiple_of.size() != largest.size()) {
+    throw ValueError("pad_to_multiple_of: expected an int, or one for each of the " +
                      std::to_string(largest.size()) + " dimensions, got " +
-                     std::to_string(options.multiple_of.size()) + " of them.");
+                     std::to_string(options.pad_to_multiple_of.size()) + " of them.");
   }
   for (std::size_t d = 0; d < largest.size(); ++d) {
     const std::int64_t multiple = multiple_for(options, d);
@@ -128,7 +128,7 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
     if (over == 0) continue;
     has_padding = true;
     if (__builtin_add_overflow(largest[d], multiple - over, &largest[d])) {
-      throw ValueError("multiple_of: expected a batch within 64 bits, got a larger one.");
+      throw ValueError("pad_to_multiple_of: expected a batch within 64 bits, got a larger one.");
     }
   }
   largest.insert(largest.begin(), static_cast<std::int64_t>(sources.size()));

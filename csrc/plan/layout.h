@@ -15,8 +15,8 @@ enum class Operation : std::uint8_t { kStack, kCat, kPad, kJagged };
 
 struct LayoutOptions {
   Operation operation = Operation::kStack;
-  std::int64_t dim = 0;  // kStack, kCat: may be negative
-  Shape multiple_of;     // kPad: one number for all dimensions, or one for each
+  std::int64_t dim = 0;      // kStack, kCat: may be negative
+  Shape pad_to_multiple_of;  // kPad: one number for all dimensions, or one for each
   bool one_multiple = true;
   bool pad_left = false;  // kPad
 };

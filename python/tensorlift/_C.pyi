@@ -74,9 +74,9 @@ def cat(
 ) -> torch.Tensor: ...
 def pad(
     arrays: object,
-    value: object,
-    side: object,
-    multiple_of: object,
+    padding_value: object,
+    padding_side: object,
+    pad_to_multiple_of: object,
     dtype: object,
     channel_dim: object,
     memory_format: object,
@@ -117,7 +117,7 @@ def explain_batch(
     arrays: object,
     operation: str,
     dim: object,
-    multiple_of: object,
+    pad_to_multiple_of: object,
     dtype: object,
     channel_dim: object,
 ) -> tuple[list[_Entry], tuple[int, ...] | None, torch.dtype | None, str | None]: ...

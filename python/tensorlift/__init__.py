@@ -20,7 +20,7 @@ from ._convert import from_numpy  # noqa: E402
 from ._explain import explain  # noqa: E402
 from ._explanation import Entry, Explanation  # noqa: E402
 from ._install import install, uninstall  # noqa: E402
-from ._memory import Staging, empty_cache, empty_pinned, staging  # noqa: E402
+from ._memory import Staging, empty_cache, empty_pinned, set_staging, staging  # noqa: E402
 from ._prefetch import DevicePrefetcher  # noqa: E402
 from ._to_numpy import to_numpy  # noqa: E402
 from ._tree_convert import convert  # noqa: E402
@@ -48,6 +48,7 @@ __all__ = [
     "jagged",
     "pad",
     "reference",
+    "set_staging",
     "stack",
     "staging",
     "to_numpy",

@@ -179,9 +179,9 @@ def pad(
     arrays: ArraysOrTensors,
     /,
     *,
-    value: Number = 0,
-    side: Side = "right",
-    multiple_of: int | Sequence[int] = 1,
+    padding_value: Number = 0,
+    padding_side: Side = "right",
+    pad_to_multiple_of: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
     memory_format: torch.memory_format | None = None,
@@ -201,10 +201,10 @@ def pad(
     Args:
         arrays: as for :func:`stack`, with the same number of dimensions, of any sizes. One of shape
             (0,) is taken as one without rows: its size is 0, then those of the first of the others.
-        value: what the padding consists of; it must be within the range of the result's dtype.
-        side: "right" pads behind the elements of every dimension, "left" before them.
-        multiple_of: every dimension is padded to a multiple of this; a sequence has one number for
-            each dimension, for instance ``(1, 32, 32)`` for (channels, height, width).
+        padding_value: what the padding consists of; within the range of the result's dtype.
+        padding_side: "right" pads behind the elements of every dimension, "left" before them.
+        pad_to_multiple_of: every dimension is padded to a multiple of this; a sequence has one
+            number for each dimension, for instance ``(1, 32, 32)`` for (channels, height, width).
         dtype: as for :func:`stack`.
         channel_dim: as for :func:`stack`.
         memory_format: as for :func:`stack`; None is contiguous.
@@ -226,7 +226,7 @@ def pad(
 
     Example:
         >>> import numpy as np, tensorlift
-        >>> batch, sizes = tensorlift.pad([np.array([1, 2, 3]), np.array([4])], value=-1)
+        >>> batch, sizes = tensorlift.pad([np.array([1, 2, 3]), np.array([4])], padding_value=-1)
         >>> batch
         tensor([[ 1,  2,  3],
                 [ 4, -1, -1]])
@@ -236,9 +236,9 @@ def pad(
     return Padded(
         *_C.pad(
             arrays,
-            value,
-            side,
-            multiple_of,
+            padding_value,
+            padding_side,
+            pad_to_multiple_of,
             dtype,
             channel_dim,
             memory_format,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, SupportsIndex
 
 import torch
 
@@ -32,8 +32,12 @@ class Collate:
             Python numbers, such as a tokenizer's, may stand there as well.
         jagged: places of different lengths that become a :class:`tensorlift.Jagged`
             (values, offsets). Lists of Python numbers, too.
-        channels_last: places of images of shape (height, width, channels) that become a batch
-            (N, C, H, W) in ``torch.channels_last`` memory, without moving a byte more than a copy.
+        channel_dim: a mapping from places to the channel dimension of what stands there, which is
+            moved to the front, as by :func:`tensorlift.stack`: ``{"image": -1}`` for images of
+            shape (height, width, channels), which thus become a batch (N, C, H, W).
+        channels_last: places whose batch of 4 dimensions lies in ``torch.channels_last`` memory.
+            For images of shape (height, width, channels) that are named in `channel_dim` as well,
+            that is a straight copy.
         pin_memory: whether all tensors of the batch are written to page-locked memory.
         device: where all tensors of the batch are sent, in one transfer. They are ready on the
             current stream. It does not work in forked workers.
@@ -44,9 +48,9 @@ class Collate:
 
     Raises:
         TypeError: an option is of the wrong type.
-        ValueError: a place is named by two of `pad`, `jagged` and `channels_last`; `pin_memory`
-            together with `device`; `stream` without `device`, or of another one; torch has no such
-            device here; in a batch, there is nothing at a place that is named.
+        ValueError: a place is named by `jagged` and by `pad`, `channel_dim` or `channels_last`;
+            `pin_memory` together with `device`; `stream` without `device`, or of another one; torch
+            has no such device here; in a batch, there is nothing at a place that is named.
 
     Example:
         >>> import numpy as np, tensorlift, torch
@@ -60,6 +64,7 @@ class Collate:
     dtype: torch.dtype | Mapping[Any, torch.dtype] | None = None
     pad: Mapping[Any, Number] | Collection[Any] = ()
     jagged: Collection[Any] = ()
+    channel_dim: Mapping[Any, int] = field(default_factory=dict)
     channels_last: Collection[Any] = ()
     pin_memory: bool = False
     device: Device | None = None
@@ -82,10 +87,11 @@ class Collate:
                     "dtype: expected a torch.dtype, a mapping from places to those, or None, got "
                     f"{got}. Pass for instance torch.float32."
                 )
-        ways = [*self.pad, *self.jagged, *self.channels_last]
-        twice = next((place for place in ways if ways.count(place) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice!r}: expected one of pad, jagged and channels_last, got two.")
+        _check_channel_dims(self.channel_dim)
+        for name in ("pad", "channel_dim", "channels_last"):
+            twice = next((place for place in self.jagged if place in getattr(self, name)), None)
+            if twice is not None:
+                raise ValueError(f"{twice!r}: expected one of jagged and {name}, got both.")
         if self.pin_memory and self.device is not None:
             raise ValueError("pin_memory: expected False with device=, got True.")
         if self.device is not None:
@@ -125,7 +131,13 @@ class _Places:
         self.options = options
         dtypes = options.dtype if isinstance(options.dtype, Mapping) else ()
         self.missing = dict.fromkeys(
-            [*options.pad, *options.jagged, *options.channels_last, *dtypes]
+            [
+                *options.pad,
+                *options.jagged,
+                *options.channel_dim,
+                *options.channels_last,
+                *dtypes,
+            ]
         )
         self.seen: list[Path] = []
 
@@ -141,16 +153,23 @@ class _Places:
         if kind in ("array", "list"):
             if (place := self._named(names, options.pad)) is not _NOWHERE:
                 value = options.pad[place] if isinstance(options.pad, Mapping) else 0
-                return ("pad", self._dtype_for(names, kind), value, None, None)
+                return ("pad", self._dtype_for(names, kind), value, *self._layout_for(names))
             if self._named(names, options.jagged) is not _NOWHERE:
                 return ("jagged", self._dtype_for(names, kind), 0, None, None)
         if kind == "list":
             self.seen.pop()  # the places below it are
             return None
-        if kind == "array" and self._named(names, options.channels_last) is not _NOWHERE:
-            return ("stack", self._dtype_for(names, kind), 0, -1, torch.channels_last)
+        layout = self._layout_for(names) if kind == "array" else (None, None)
         dtype = self._dtype_for(names, kind)
-        return None if dtype is None else ("stack", dtype, 0, None, None)
+        return None if dtype is None and layout == (None, None) else ("stack", dtype, 0, *layout)
+
+    def _layout_for(self, names: list[Any]) -> tuple[int | None, torch.memory_format | None]:
+        place = self._named(names, self.options.channel_dim)
+        is_last = self._named(names, self.options.channels_last) is not _NOWHERE
+        return (
+            None if place is _NOWHERE else self.options.channel_dim[place],
+            torch.channels_last if is_last else None,
+        )
 
     def _dtype_for(self, names: list[Any], kind: str) -> torch.dtype | None:
         dtype = self.options.dtype
@@ -190,6 +209,17 @@ def _hashable(option: Any) -> Any:
     if isinstance(option, Collection) and not isinstance(option, str):
         return frozenset(option)
     return option
+
+
+def _check_channel_dims(channel_dim: Mapping[Any, int]) -> None:
+    if not isinstance(channel_dim, Mapping):
+        raise TypeError(
+            "channel_dim: expected a mapping from places to dimensions, such as {'image': -1}, "
+            f"got {channel_dim!r}."
+        )
+    for place, dim in channel_dim.items():
+        if isinstance(dim, bool) or not isinstance(dim, SupportsIndex):
+            raise TypeError(f"channel_dim: expected an int for {place!r}, got {dim!r}.")
 
 
 def _check_stream(stream: torch.Stream | None, device: Device | None) -> None:

@@ -23,7 +23,7 @@ def explain(
     readonly: Readonly = "warn",
     dim: int = 0,
     channel_dim: int | None = None,
-    multiple_of: int | Sequence[int] = 1,
+    pad_to_multiple_of: int | Sequence[int] | None = None,
 ) -> Explanation:
     """Says what an operation would do with every array, and why, without doing it.
 
@@ -38,7 +38,7 @@ def explain(
         readonly: as for :func:`from_numpy`; the others only read.
         dim: as for :func:`stack` and :func:`cat`.
         channel_dim: as for :func:`stack`, :func:`cat` and :func:`pad`.
-        multiple_of: as for :func:`pad`.
+        pad_to_multiple_of: as for :func:`pad`.
 
     Returns:
         One :class:`Entry` per array, in order, and for a batch its shape and dtype; printing it
@@ -67,7 +67,7 @@ def explain(
         answers = _C.explain(arrays, dtype, copy, readonly)
         return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))
     answers, shape, result, error = _C.explain_batch(
-        arrays, operation, dim, multiple_of, dtype, channel_dim
+        arrays, operation, dim, pad_to_multiple_of, dtype, channel_dim
     )
     entries = [Entry(index, *answer) for index, answer in enumerate(answers)]
     return Explanation(blame(entries, error), shape=shape, dtype=result, error=error)

@@ -59,7 +59,7 @@ def empty_pinned(
 
 
 class Staging(NamedTuple):
-    """What :func:`staging` returns.
+    """How arrays are sent to accelerators: what :func:`staging` returns.
 
     Attributes:
         chunk_bytes: of a staging buffer, which is also what is sent at once.
@@ -72,18 +72,29 @@ class Staging(NamedTuple):
     threads: int
 
 
-def staging(
+def staging() -> Staging:
+    """Says how arrays are sent to accelerators; :func:`set_staging` changes it.
+
+    Each device has up to `buffers` staging buffers of `chunk_bytes` in page-locked memory. They are
+    allocated when they are first needed, and kept; :func:`tensorlift.empty_cache` gives them back.
+    (What cannot be cut, such as one padded array, takes one buffer as large as itself.) While all
+    buffers are being sent, a call waits for one.
+
+    Example:
+        >>> import tensorlift
+        >>> tensorlift.staging()
+        Staging(chunk_bytes=4194304, buffers=3, threads=0)
+    """
+    return Staging(*_C.staging())
+
+
+def set_staging(
     *,
     chunk_bytes: int | None = None,
     buffers: int | None = None,
     threads: int | None = None,
 ) -> Staging:
-    """Sets how arrays are sent to accelerators, and says how it is set now.
-
-    Each device has up to `buffers` staging buffers of `chunk_bytes` in page-locked memory. They are
-    allocated when they are first needed, and kept; :func:`tensorlift.empty_cache` gives them back.
-    (What cannot be cut, such as one padded array, takes one buffer as large as itself.) While all
-    buffers are being sent, a call waits for one. A change holds for calls that begin later.
+    """Sets how arrays are sent to accelerators, for calls that begin later.
 
     Args:
         chunk_bytes: of a buffer, at least 4 KiB; rounded up to whole pages of 4 KiB.
@@ -100,8 +111,8 @@ def staging(
 
     Example:
         >>> import tensorlift
-        >>> tensorlift.staging()
+        >>> tensorlift.set_staging(chunk_bytes=4 << 20)
         Staging(chunk_bytes=4194304, buffers=3, threads=0)
     """
     _C.set_staging(chunk_bytes, buffers, threads)
-    return Staging(*_C.staging())
+    return staging()

@@ -84,7 +84,7 @@ def test_cat(dim, dtype):
 )
 def test_pad(shapes, dtype, value, side):
     arrays = [images(1, *shape)[0] for shape in shapes]
-    check_like_host("pad", arrays, value=value, side=side, dtype=dtype)
+    check_like_host("pad", arrays, padding_value=value, padding_side=side, dtype=dtype)
 
 
 @pytest.mark.usefixtures("small_ring")
@@ -122,7 +122,7 @@ def test_equal_dtypes_are_cast_on_the_device(fake):
 def test_padding_that_the_sources_do_not_have_is_not_cast_on_the_device(fake):
     arrays = [np.full(n, 3, np.uint8) for n in range(1000, 1100)]
     fake.reset_stats()
-    batch, sizes = tensorlift.pad(arrays, device=NAME, dtype=torch.float32, value=-0.5)
+    batch, sizes = tensorlift.pad(arrays, device=NAME, dtype=torch.float32, padding_value=-0.5)
     assert fake.stats().get("d2d_cast", 0) == 0
     assert batch.cpu().min() == -0.5
     assert sizes.cpu().flatten().tolist() == list(range(1000, 1100))
@@ -146,7 +146,7 @@ def outcome(function, arrays, options):
 
 @pytest.mark.parametrize("operation", sorted(OPTIONS))
 def test_whatever_hypothesis_makes_up(operation):
-    tensorlift.staging(chunk_bytes=4096, buffers=2)
+    tensorlift.set_staging(chunk_bytes=4096, buffers=2)
     function = getattr(tensorlift, operation)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -49,7 +49,7 @@ def leaves(batch):
     "options",
     [
         {"pad": {"tokens": 7}},
-        {"jagged": ["tokens"], "channels_last": ["image"]},
+        {"jagged": ["tokens"], "channel_dim": {"image": -1}, "channels_last": ["image"]},
         {"pad": ["tokens"], "dtype": torch.float32},
         {"pad": ["tokens"], "dtype": {"y": torch.float16, "image": torch.float32}},
     ],
@@ -92,7 +92,7 @@ def test_elements_are_cast_on_the_device_where_that_sends_less(fake):
 
 def test_many_buffers():
     """What is packed is cut anywhere, also within a column and in the gap behind it."""
-    tensorlift.staging(chunk_bytes=4096, buffers=2)
+    tensorlift.set_staging(chunk_bytes=4096, buffers=2)
     rows = [{str(k): np.full(k * 37 % 211, i + k, np.int16) for k in range(60)} for i in range(9)]
     expected = tensorlift.collate(rows)
     batch = tensorlift.Collate(device=NAME)(rows)
@@ -158,7 +158,7 @@ def test_an_error_names_the_place():
 
 @pytest.mark.parametrize("where", [{"device": NAME}, {"pin_memory": True}])
 def test_whatever_hypothesis_makes_up(where):
-    tensorlift.staging(chunk_bytes=4096, buffers=2)
+    tensorlift.set_staging(chunk_bytes=4096, buffers=2)
     dtypes = st.none() | st.sampled_from(TARGETS)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

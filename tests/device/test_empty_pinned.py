@@ -151,7 +151,7 @@ def test_among_others_and_with_casts():
         assert same(tensorlift.from_numpy(arrays, device=NAME, non_blocking=not waits), arrays)
     narrowed = tensorlift.from_numpy(arrays, device=NAME, dtype=torch.float32, non_blocking=False)
     assert same(narrowed, [a.astype(np.float32) for a in arrays])
-    tensorlift.staging(chunk_bytes=64 << 10)
+    tensorlift.set_staging(chunk_bytes=64 << 10)
     small = [(tensorlift.empty_pinned(BIG, np.uint8)) for _ in range(2)]
     assert same(
         tensorlift.from_numpy(

@@ -92,7 +92,7 @@ def test_a_device_with_a_thread_of_its_own(fake):
 
 def test_the_host_does_not_wait(fake):
     arrays = mixed()
-    tensorlift.staging(buffers=8)
+    tensorlift.set_staging(buffers=8)
     send(arrays)
     fake.reset_stats()
     send(arrays)
@@ -109,7 +109,7 @@ def test_the_host_waits_where_it_is_told_to(fake):
 
 def test_one_copy_for_each_chunk_and_no_gil(fake):
     chunk = 64 << 10
-    tensorlift.staging(chunk_bytes=chunk, buffers=3)
+    tensorlift.set_staging(chunk_bytes=chunk, buffers=3)
     fake.reset_stats()
     send(mixed())
     stats = fake.stats()
@@ -120,7 +120,7 @@ def test_one_copy_for_each_chunk_and_no_gil(fake):
 @needs_gate
 def test_two_callers_do_not_get_the_same_buffer():
     nbytes = 32 << 10
-    tensorlift.staging(chunk_bytes=64 << 10, buffers=1)
+    tensorlift.set_staging(chunk_bytes=64 << 10, buffers=1)
     send([np.ones(8, np.uint8)])
     a, b = [np.full(nbytes, 1, np.uint8)], [np.full(nbytes, 2, np.uint8)]
     results = {}
@@ -203,7 +203,7 @@ def test_ready_on_the_given_stream_and_nobody_else_waits(fake):
 
 def test_a_busy_stream_holds_up_nobody_else(fake):
     """Neither its own caller's host, nor transfers to other streams, however few the buffers."""
-    tensorlift.staging(chunk_bytes=16 << 10, buffers=2)
+    tensorlift.set_staging(chunk_bytes=16 << 10, buffers=2)
     busy = torch.Stream(NAME)
     fake.block_stream(busy.stream_id)
     arrays = mixed(200)
@@ -326,7 +326,7 @@ def test_refused_in_a_forked_child():
     assert error.startswith("RuntimeError: device: expected a process that may use")
     assert "spawn" in error
     # The settings and the host's side work there.
-    assert in_forked_child(lambda: tensorlift.staging(buffers=2)) == "no error"
+    assert in_forked_child(lambda: tensorlift.set_staging(buffers=2)) == "no error"
     assert in_forked_child(lambda: tensorlift.empty_cache()) == "no error"
     assert in_forked_child(lambda: tensorlift.stack([np.ones(1 << 20)] * 3)) == "no error"
     for function in (
@@ -342,7 +342,7 @@ def test_refused_in_a_forked_child():
 @pytest.mark.usefixtures("small_ring")
 def test_no_device_memory_leaks_nothing(fake):
     arrays = mixed(200)
-    tensorlift.staging(buffers=1)
+    tensorlift.set_staging(buffers=1)
     torch.accelerator.synchronize()
     before = fake.live_device_bytes()
     fake.fail_device_allocation(0)
@@ -360,7 +360,7 @@ def test_no_device_memory_leaks_nothing(fake):
 @pytest.mark.usefixtures("small_ring")
 def test_no_pinned_memory_leaves_the_ring_usable(fake):
     arrays = mixed(200)
-    tensorlift.staging(buffers=1)
+    tensorlift.set_staging(buffers=1)
     for _ in range(3):
         fake.fail_pinned_allocation(0)
         with pytest.raises(RuntimeError, match="out of pinned memory"):
@@ -372,7 +372,7 @@ def test_no_pinned_memory_leaves_the_ring_usable(fake):
 @pytest.mark.usefixtures("small_ring")
 def test_a_failed_copy_gives_its_buffer_back(fake):
     arrays = mixed(200)
-    tensorlift.staging(buffers=1)
+    tensorlift.set_staging(buffers=1)
     send(arrays)
     torch.accelerator.synchronize()
     for _ in range(3):
@@ -386,11 +386,11 @@ def test_a_failed_copy_gives_its_buffer_back(fake):
 def test_pinned_memory_is_bounded_and_given_back(fake):
     tensorlift.empty_cache()
     before = fake.live_pinned_bytes()
-    tensorlift.staging(chunk_bytes=8 << 10, buffers=3)
+    tensorlift.set_staging(chunk_bytes=8 << 10, buffers=3)
     arrays = mixed(200)
     send(arrays)
     assert _C.staging_bytes() == 3 * (8 << 10) == fake.live_pinned_bytes() - before
-    tensorlift.staging(chunk_bytes=16 << 10, buffers=2)
+    tensorlift.set_staging(chunk_bytes=16 << 10, buffers=2)
     assert same(send(arrays), arrays)
     assert _C.staging_bytes() == 2 * (16 << 10) == fake.live_pinned_bytes() - before
     tensorlift.empty_cache()
@@ -399,7 +399,7 @@ def test_pinned_memory_is_bounded_and_given_back(fake):
 
 
 def test_a_failed_wait_loses_no_buffer(fake):
-    tensorlift.staging(buffers=1)
+    tensorlift.set_staging(buffers=1)
     send([np.ones(100)])
     fake.set_capturing(True)
     with pytest.raises(RuntimeError):
@@ -411,7 +411,7 @@ def test_a_failed_wait_loses_no_buffer(fake):
 
 
 def test_what_cannot_be_cut_takes_one_of_the_buffers(fake):
-    tensorlift.staging(chunk_bytes=64 << 10, buffers=2)
+    tensorlift.set_staging(chunk_bytes=64 << 10, buffers=2)
     before = fake.live_pinned_bytes()
     rows = [np.full((8, 200_000), i, np.uint8) for i in range(4)]
     joined = tensorlift.cat(rows, dim=1, device=NAME)
@@ -520,7 +520,7 @@ def test_empty_tensors_lie_alone(options):
 
 
 def test_nothing_old_lies_between_small_arrays():
-    tensorlift.staging(buffers=1)
+    tensorlift.set_staging(buffers=1)
     send([np.full(4096, 0xAB, np.uint8)])
     tensors = send([np.full(n, 1, np.uint8) for n in (1, 63, 64, 65, 100)])
     nbytes = tensors[0].untyped_storage().nbytes()
@@ -707,12 +707,12 @@ def test_tensors_work_like_any_others():
 
 def test_settings_are_checked_and_kept():
     before = tensorlift.staging()
-    assert tensorlift.staging(chunk_bytes=5000).chunk_bytes == 8192
-    assert tensorlift.staging(threads=3).threads == 3
-    assert tensorlift.staging(threads=0).threads == 0
+    assert tensorlift.set_staging(chunk_bytes=5000).chunk_bytes == 8192
+    assert tensorlift.set_staging(threads=3).threads == 3
+    assert tensorlift.set_staging(threads=0).threads == 0
     for options in ({"chunk_bytes": 0}, {"buffers": 0}, {"threads": -1}):
         with pytest.raises(ValueError, match="expected an int from"):
-            tensorlift.staging(**options)
+            tensorlift.set_staging(**options)
     with pytest.raises(TypeError, match="buffers: expected an int"):
-        tensorlift.staging(chunk_bytes=4096, buffers="many")
+        tensorlift.set_staging(chunk_bytes=4096, buffers="many")
     assert tensorlift.staging() == before._replace(chunk_bytes=8192)

@@ -61,7 +61,7 @@ class BatchCase {
     options_.dim = operation_ == Operation::kStack ? bytes_.below(ndim + 1)
                    : operation_ == Operation::kCat ? bytes_.below(ndim)
                                                    : 0;
-    options_.multiple_of = {ndim < 4 ? 1 + bytes_.below(4) : 1};
+    options_.pad_to_multiple_of = {ndim < 4 ? 1 + bytes_.below(4) : 1};
     options_.pad_left = bytes_.flag();
     const c10::ScalarType type = bytes_.one_of(kTypes);
     const std::int64_t count = 1 + bytes_.below(5);

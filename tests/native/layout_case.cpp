@@ -79,9 +79,10 @@ Result expected_pad(Shapes shapes, const LayoutOptions& options) {
     if (shape.size() != result.size()) return std::nullopt;
     for (std::size_t d = 0; d < shape.size(); ++d) result[d] = std::max(result[d], shape[d]);
   }
-  if (!options.one_multiple && options.multiple_of.size() != result.size()) return std::nullopt;
+  if (!options.one_multiple && options.pad_to_multiple_of.size() != result.size())
+    return std::nullopt;
   for (std::size_t d = 0; d < result.size(); ++d) {
-    const std::int64_t multiple = options.multiple_of[options.one_multiple ? 0 : d];
+    const std::int64_t multiple = options.pad_to_multiple_of[options.one_multiple ? 0 : d];
     const std::int64_t over = result[d] % multiple;
     if (over == 0) continue;
     Wide rounded = result[d] - over;
@@ -151,7 +152,7 @@ LayoutOptions make_options(Bytes& bytes) {
   options.one_multiple = bytes.flag();
   const std::int64_t multiples = options.one_multiple ? 1 : bytes.below(4);
   for (std::int64_t i = 0; i < multiples; ++i) {
-    options.multiple_of.push_back(std::max<std::int64_t>(make_dim_size(bytes), 1));
+    options.pad_to_multiple_of.push_back(std::max<std::int64_t>(make_dim_size(bytes), 1));
   }
   return options;
 }

@@ -58,7 +58,7 @@ def tensors_of(result: Result) -> list[torch.Tensor]:
 
 
 # With two things wrong the two may find another one first.
-EITHER_FIRST = {"dim", "value", "memory_format"}
+EITHER_FIRST = {"dim", "padding_value", "memory_format"}
 
 
 torch.zeros(1, dtype=torch.complex32)  # whose warning comes once a process
@@ -195,9 +195,9 @@ class World:
             "channel_dim": [None, -1, 0, 0, -1, 2],
             "memory_format": [None, None, torch.channels_last, torch.channels_last_3d],
             "dim": [0, 0, 0, 1, -1, -1, 3, -4],
-            "value": [0, 1, -1, 2.5, True, 1j, 300],
-            "side": ["right", "left"],
-            "multiple_of": [1, 3, 2, (2,), (1, 2), [2, 1, 3]],
+            "padding_value": [0, 1, -1, 2.5, True, 1j, 300],
+            "padding_side": ["right", "left"],
+            "pad_to_multiple_of": [1, 3, 2, (2,), (1, 2), [2, 1, 3]],
         }
         return {name: self.choose(values[name]) for name in names if self.one_in(3)}
 
@@ -300,7 +300,7 @@ COMMON = ["dtype", "channel_dim", "memory_format"]
 BATCHES = {
     "stack": [*COMMON, "dim"],
     "cat": [*COMMON, "dim"],
-    "pad": [*COMMON, "value", "side", "multiple_of"],
+    "pad": [*COMMON, "padding_value", "padding_side", "pad_to_multiple_of"],
     "jagged": ["dtype"],
 }
 

@@ -90,7 +90,9 @@ def test_offsets_beyond_32_bits():
 
 @long
 def test_slots_beyond_32_bits():
-    batch, sizes = tensorlift.pad([np.ones(2, np.uint8), wide()], value=9, side="left")
+    batch, sizes = tensorlift.pad(
+        [np.ones(2, np.uint8), wide()], padding_value=9, padding_side="left"
+    )
     assert sizes.tolist() == [[2], [OVER]]
     assert batch[0, -3:].tolist() == [9, 1, 1]
     assert batch[1, [0, -1]].tolist() == [3, 3]
@@ -188,6 +190,6 @@ def test_results_that_overflow_are_refused():
     with pytest.raises(ValueError, match="64 bits"):
         tensorlift.cat([huge] * 4, dtype=torch.float64)
     with pytest.raises((ValueError, RuntimeError), match=r"64 bits|memory"):
-        tensorlift.pad([huge], multiple_of=(1 << 62) + 1)
+        tensorlift.pad([huge], pad_to_multiple_of=(1 << 62) + 1)
     with pytest.raises((ValueError, RuntimeError), match=r"64 bits|memory"):
         tensorlift.from_numpy([huge], copy=True, dtype=torch.complex128)

@@ -26,8 +26,11 @@ tensorlift.from_numpy(arrays, device="cpu", readonly="copy", copy=True, threads=
 tensorlift.from_numpy([np.float32(3), arrays[0]])
 assert_type(tensorlift.stack(mixed, -1, memory_format=torch.contiguous_format), torch.Tensor)
 assert_type(tensorlift.cat(arrays, dim=0, out=torch.empty(3)), torch.Tensor)
-assert_type(tensorlift.pad(arrays, value=-1, side="left", multiple_of=8), tensorlift.Padded)
-batch, sizes = tensorlift.pad(arrays, multiple_of=(8,))
+assert_type(
+    tensorlift.pad(arrays, padding_value=-1, padding_side="left", pad_to_multiple_of=8),
+    tensorlift.Padded,
+)
+batch, sizes = tensorlift.pad(arrays, pad_to_multiple_of=(8,))
 assert_type(batch, torch.Tensor)
 assert_type(sizes, torch.Tensor)
 values = tensorlift.jagged(arrays)
@@ -61,7 +64,8 @@ tensorlift.uninstall()
 tensorlift.convert({"x": arrays[0]}, dtype=torch.float16)
 frame = tensorlift.empty_pinned((2, 3), np.uint8)
 frame[...] = 1
-assert_type(tensorlift.staging(chunk_bytes=1 << 20, threads=2), tensorlift.Staging)
+assert_type(tensorlift.staging(), tensorlift.Staging)
+assert_type(tensorlift.set_staging(chunk_bytes=1 << 20, threads=2), tensorlift.Staging)
 assert_type(tensorlift.to_numpy([batch])[0], npt.NDArray[Any])
 assert_type(tensorlift.__version__, str)
 tensorlift.empty_cache()
@@ -70,5 +74,5 @@ tensorlift.reference.stack(arrays)
 tensorlift.from_numpy(arrays, readonly="never")  # an error
 tensorlift.stack(arrays, dtype="float32")  # an error
 tensorlift.from_numpy(3)  # an error
-tensorlift.pad(arrays, side="top")  # an error
+tensorlift.pad(arrays, padding_side="top")  # an error
 tensorlift.Collate(padding=3)  # an error

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import from_numpy, staging
+from .. import from_numpy, set_staging, staging
 from .._machine import cores
 from .._text import format_bytes, format_table, format_time
 from .harness import Extra, Result, Ways, shared
@@ -148,7 +148,7 @@ def sweep(device: torch.device, count: int, rounds: int, quick: bool) -> Extra:
     # In another order each time: what was measured before leaves memory in another state.
     order = [settings[i] for _ in range(rounds) for i in rng.permutation(len(settings))]
     for setting, (name, (arrays, calls)) in product(order, inputs.items()):
-        staging(threads=setting[0], chunk_bytes=setting[1], buffers=setting[2])
+        set_staging(threads=setting[0], chunk_bytes=setting[1], buffers=setting[2])
         for call in range(calls + 1):
             torch.accelerator.synchronize()
             begin = time.perf_counter()
@@ -158,7 +158,7 @@ def sweep(device: torch.device, count: int, rounds: int, quick: bool) -> Extra:
             del result
             if call > 0:  # the first one pins the buffers
                 samples.setdefault((name, setting), []).append(seconds)
-    staging(threads=default[0], chunk_bytes=default[1], buffers=default[2])
+    set_staging(threads=default[0], chunk_bytes=default[1], buffers=default[2])
 
     results: list[Result] = []
     texts: list[str] = []

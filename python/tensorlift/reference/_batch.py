@@ -80,9 +80,9 @@ def pad(
     arrays: ArraysOrTensors,
     /,
     *,
-    value: Number = 0,
-    side: Side = "right",
-    multiple_of: int | Sequence[int] = 1,
+    padding_value: Number = 0,
+    padding_side: Side = "right",
+    pad_to_multiple_of: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
     memory_format: torch.memory_format | None = None,
@@ -95,21 +95,21 @@ def pad(
 ) -> Padded:
     """What :func:`tensorlift.pad` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
-    if not isinstance(side, str):
-        raise TypeError(f'side: expected "right" or "left", got {side!r}.')
-    if side not in ("right", "left"):
-        raise ValueError(f'side: expected "right" or "left", got {side!r}.')
-    if not isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
-        raise TypeError(f"value: expected a number, got {value!r}.")
+    if not isinstance(padding_side, str):
+        raise TypeError(f'padding_side: expected "right" or "left", got {padding_side!r}.')
+    if padding_side not in ("right", "left"):
+        raise ValueError(f'padding_side: expected "right" or "left", got {padding_side!r}.')
+    if not isinstance(padding_value, (bool, int, float, complex, np.number, np.bool_)):
+        raise TypeError(f"padding_value: expected a number, got {padding_value!r}.")
     items = _numbers_as_tensors(as_list(arrays))
     tensors = with_dimensions(read(items, dtype, channel_dim, threads, pass_over=True))
-    shape = padded_shape(tensors, multiple_of)
+    shape = padded_shape(tensors, pad_to_multiple_of)
     result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
-    result.copy_(_padding(value, result.dtype))
+    result.copy_(_padding(padding_value, result.dtype))
     for slot, tensor in zip(result, tensors, strict=True):
         place = slot
         for dim, size in enumerate(tensor.shape):
-            place = place.narrow(dim, slot.shape[dim] - size if side == "left" else 0, size)
+            place = place.narrow(dim, slot.shape[dim] - size if padding_side == "left" else 0, size)
         place.copy_(cast(tensor, result.dtype))
     sizes = torch.tensor([list(tensor.shape) for tensor in tensors], dtype=torch.int64)
     sizes = sizes.reshape(len(tensors), -1)
@@ -167,7 +167,9 @@ def _number_tensor(numbers: Any, index: int) -> torch.Tensor:
 
 def _padding(value: Any, dtype: torch.dtype) -> torch.Tensor:
     """A 0-d tensor of the number, if there is such a number of this dtype."""
-    refusal = ValueError(f"value: expected a number within the range of {dtype}, got {value!r}.")
+    refusal = ValueError(
+        f"padding_value: expected a number within the range of {dtype}, got {value!r}."
+    )
     number = value.item() if isinstance(value, np.generic) else value
     if isinstance(number, complex) and not (dtype.is_complex or dtype == torch.bool):
         raise refusal

@@ -26,7 +26,7 @@ def explain(
     readonly: Readonly = "warn",
     dim: int = 0,
     channel_dim: int | None = None,
-    multiple_of: int | Sequence[int] = 1,
+    pad_to_multiple_of: int | Sequence[int] | None = None,
 ) -> Explanation:
     """What :func:`tensorlift.explain` says."""
     if operation == "from_numpy":
@@ -55,7 +55,7 @@ def explain(
         return Explanation(entries, error=rejected[0])
     try:
         check_date_units(as_list(arrays))
-        shape = _shape(tensors, operation, dim, multiple_of)
+        shape = _shape(tensors, operation, dim, pad_to_multiple_of)
         result = promoted_dtype(tensors) if dtype is None else dtype
     except (TypeError, ValueError, IndexError) as error:
         return Explanation(blame(entries, str(error)), error=str(error))
@@ -67,7 +67,10 @@ def explain(
 
 
 def _shape(
-    tensors: list[torch.Tensor], operation: Operation, dim: int, multiple_of: int | Sequence[int]
+    tensors: list[torch.Tensor],
+    operation: Operation,
+    dim: int,
+    pad_to_multiple_of: int | Sequence[int] | None,
 ) -> list[int]:
     if not tensors:
         raise ValueError("arrays: expected at least one array, got an empty list.")
@@ -77,7 +80,7 @@ def _shape(
             raise IndexError(f"dim: expected a number from {-ndim} to {ndim - 1}, got {dim}.")
         return stacked_shape(tensors, dim % ndim)
     if operation == "pad":
-        return padded_shape(with_dimensions(tensors), multiple_of)
+        return padded_shape(with_dimensions(tensors), pad_to_multiple_of)
     return joined_shape(tensors, dim if operation == "cat" else 0)[0]
 
 

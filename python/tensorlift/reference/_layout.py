@@ -52,22 +52,25 @@ def with_dimensions(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return [t.reshape(0, *model.shape[1:]) if t.shape == (0,) else t for t in tensors]
 
 
-def padded_shape(tensors: list[torch.Tensor], multiple_of: int | Sequence[int]) -> list[int]:
+def padded_shape(
+    tensors: list[torch.Tensor], pad_to_multiple_of: int | Sequence[int] | None
+) -> list[int]:
     ndim = first(tensors).dim()
-    multiples = list(multiple_of) if isinstance(multiple_of, Sequence) else [multiple_of]
+    asked = 1 if pad_to_multiple_of is None else pad_to_multiple_of
+    multiples = list(asked) if isinstance(asked, Sequence) else [asked]
     for multiple in multiples:
         is_number = isinstance(multiple, SupportsIndex) and not isinstance(multiple, np.ndarray)
         if isinstance(multiple, bool) or not is_number:
-            raise TypeError(f"multiple_of: expected positive ints, got {multiple_of!r}.")
+            raise TypeError(f"pad_to_multiple_of: expected positive ints, got {asked!r}.")
         if operator.index(multiple) < 1:
-            raise ValueError(f"multiple_of: expected positive ints, got {multiple_of!r}.")
+            raise ValueError(f"pad_to_multiple_of: expected positive ints, got {asked!r}.")
     for index, tensor in enumerate(tensors):
         if tensor.dim() != ndim:
             raise ValueError(f"arrays[{index}]: expected a {ndim}-D array, got {tensor.dim()}-D.")
-    if not isinstance(multiple_of, Sequence):
+    if not isinstance(asked, Sequence):
         multiples = multiples * ndim
     if len(multiples) != ndim:
-        raise ValueError(f"multiple_of: expected {ndim} ints, got {len(multiples)}.")
+        raise ValueError(f"pad_to_multiple_of: expected {ndim} ints, got {len(multiples)}.")
     largest = [max(t.shape[d] for t in tensors) for d in range(ndim)]
     rounded = [-(-size // m) * m for size, m in zip(largest, multiples, strict=True)]
     return [len(tensors), *rounded]
