@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import tensorlift
 from build_hooks import BACKEND, BUILD, run
 from conftest import ROOT
-from tensorlift import _build_check
+from tensorlift._import_checks import build_check
 
 pytest.importorskip("setuptools")
 
@@ -132,7 +133,7 @@ def library(folder: Path, version: str) -> Path:
 def test_another_torch_minor_is_one_import_error(tmp_path):
     library(tmp_path, "2.11.0+cu130")
     with pytest.raises(ImportError) as caught:
-        _build_check.load_native("tensorlift", tmp_path, installed="2.13.0+cpu")
+        build_check.load_native("tensorlift", tmp_path, installed="2.13.0+cpu")
     message = str(caught.value)
     assert "was compiled for torch 2.11.0+cu130, and torch 2.13.0+cpu is installed" in message
     assert f"{sys.executable} -m pip install --force-reinstall" in message
@@ -140,14 +141,14 @@ def test_another_torch_minor_is_one_import_error(tmp_path):
 
 def test_another_patch_release_is_fine():
     major, minor = torch.__version__.split(".")[:2]
-    folder = Path(_build_check.__file__).parent
-    _build_check.load_native("tensorlift", folder, installed=f"{major}.{minor}.99+other")
+    folder = Path(tensorlift.__file__).parent
+    build_check.load_native("tensorlift", folder, installed=f"{major}.{minor}.99+other")
 
 
 def test_a_module_for_another_python_is_one_import_error(tmp_path):
     (tmp_path / "_C.cpython-399-x86_64-linux-gnu.so").touch()
     with pytest.raises(ImportError, match=r"for this Python, found \['_C.cpython-399"):
-        _build_check.load_native("tensorlift", tmp_path)
+        build_check.load_native("tensorlift", tmp_path)
 
 
 def test_a_module_that_does_not_load_says_so(tmp_path, monkeypatch):
@@ -157,7 +158,7 @@ def test_a_module_that_does_not_load_says_so(tmp_path, monkeypatch):
     library(package, torch.__version__)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ImportError, match="does not load with the torch"):
-        _build_check.load_native("broken_package", package)
+        build_check.load_native("broken_package", package)
 
 
 def test_the_binary_says_what_it_was_built_for():

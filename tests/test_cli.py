@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import tensorlift
-from tensorlift import _demo
 from tensorlift.__main__ import main
+from tensorlift._cli import demo as _demo
 
 
 def test_demo_without_files(capsys):

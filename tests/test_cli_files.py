@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorlift import _files
 from tensorlift.__main__ import main
+from tensorlift._cli import files
 
 MIB = 1 << 20
 
@@ -28,8 +28,8 @@ def test_a_header_is_as_good_as_the_array(shape, order, dtype, tmp_path):
     """For explain: layout, dtype and flags are those of the array that would be read."""
     path = str(tmp_path / "a.npz")
     np.savez(path, x=np.zeros(shape, np.dtype(dtype), order))
-    ((name, read),) = _files.load([path])
-    ((same_name, header),) = _files.load([path], elements=False)
+    ((name, read),) = files.load([path])
+    ((same_name, header),) = files.load([path], elements=False)
     assert name == same_name == f"{path}:x"
     assert header.strides == read.strides or 0 in shape  # where they mean nothing
     for what in ("shape", "dtype", "nbytes"):
@@ -108,7 +108,7 @@ def test_a_compression_that_inflates_at_once_is_refused(compression, tmp_path, c
 
 def test_the_demo_asks_for_the_memory_before_it_reads(tmp_path, monkeypatch, capsys):
     path = archive(tmp_path / "a.npz", zipfile.ZIP_DEFLATED, header(16 * MIB), 16 * MIB)
-    monkeypatch.setattr("tensorlift._demo.available_memory", lambda: 95 * MIB)
+    monkeypatch.setattr("tensorlift._cli.demo.available_memory", lambda: 95 * MIB)
     with little_memory():
         assert main(["demo", path]) == 1
     assert "the demo would need 96 MiB of memory, of which 95 MiB" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorlift import _reinstall
+from tensorlift._import_checks import reinstall
 
 ROOT = Path(__file__).parent.parent
 PIP = f"{sys.executable} -m pip install --force-reinstall --no-cache-dir --no-deps"
@@ -39,18 +39,18 @@ def test_the_folder_that_it_was_built_from(installed, tmp_path):
     clone = tmp_path / "a clone"
     clone.mkdir()
     installed(url=clone.as_uri(), dir_info={})
-    assert _reinstall.reinstall_command().endswith(f": {PIP} '{clone}'")
+    assert reinstall.reinstall_command().endswith(f": {PIP} '{clone}'")
 
 
 def test_an_editable_one_stays_editable(installed, tmp_path):
     installed(url=tmp_path.as_uri(), dir_info={"editable": True})
-    assert _reinstall.reinstall_command().endswith(f": {PIP} -e {tmp_path}")
+    assert reinstall.reinstall_command().endswith(f": {PIP} -e {tmp_path}")
 
 
 def test_uv_installs_again_what_uv_installed(installed, tmp_path):
     installed(installer="uv", url=tmp_path.as_uri(), dir_info={})
     command = f"uv pip install --python {sys.executable} --reinstall --no-deps {tmp_path}"
-    assert _reinstall.reinstall_command().endswith(f": {command}")
+    assert reinstall.reinstall_command().endswith(f": {command}")
 
 
 @pytest.mark.parametrize("url", ["dist/tensorlift-0.1.0-py3-none-any.whl", "no_longer_there"])
@@ -58,18 +58,18 @@ def test_a_wheel_or_a_folder_that_is_gone_cannot_be_built_again(url, installed, 
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "tensorlift-0.1.0-py3-none-any.whl").touch()
     installed(url=(tmp_path / url).as_uri(), archive_info={})
-    assert _reinstall.reinstall_command().endswith(f", in a clone of its repository: {PIP} .")
+    assert reinstall.reinstall_command().endswith(f", in a clone of its repository: {PIP} .")
 
 
 def test_without_a_record(installed, monkeypatch):
     installed()
-    assert _reinstall.reinstall_command().endswith(f", in a clone of its repository: {PIP} .")
+    assert reinstall.reinstall_command().endswith(f", in a clone of its repository: {PIP} .")
 
     def missing(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", missing)
-    assert _reinstall.reinstall_command().endswith(f", in a clone of its repository: {PIP} .")
+    assert reinstall.reinstall_command().endswith(f", in a clone of its repository: {PIP} .")
 
 
 def test_nothing_says_to_install_the_name_from_an_index():

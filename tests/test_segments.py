@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.data._utils import worker
 
 import tensorlift
-from tensorlift import _C, _shared
+from tensorlift import _C
+from tensorlift._data import shared as _shared
 
 pytestmark = [
     pytest.mark.skipif(not _C.has_segments(), reason="needs Linux"),

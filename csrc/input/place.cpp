@@ -50,7 +50,8 @@ py::tuple path_of(const Place* place) {
         path[i] = steps[i]->index;
         break;
       case Place::Step::kAttribute:
-        path[i] = import_module("tensorlift._tree").attr("Attribute")(py::handle(steps[i]->key));
+        path[i] =
+            import_module("tensorlift._data.tree").attr("Attribute")(py::handle(steps[i]->key));
         break;
     }
   }

@@ -25,10 +25,10 @@
 namespace tensorlift {
 namespace {
 
-// The functions of tensorlift._collate that the walk leaves strange things to.
+// The functions of tensorlift._data.collate that the walk leaves strange things to.
 struct PythonSide {
   PythonSide() {
-    const py::object module = import_module("tensorlift._collate");
+    const py::object module = import_module("tensorlift._data.collate");
     const auto get = [&module](const char* name) {
       return module.attr(name).cast<py::object>().release();
     };

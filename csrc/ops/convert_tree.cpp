@@ -84,7 +84,7 @@ Node Reader::read_container(PyObject* value) {
                          read_named_tuples(value, nullptr));
   }
   if (how.joining == Joining::kDataclass) {
-    Node node(Node::Kind::kMake, import_module("tensorlift._tree").attr("with_fields"));
+    Node node(Node::Kind::kMake, import_module("tensorlift._data.tree").attr("with_fields"));
     node.model = py::reinterpret_borrow<py::object>(value);
     node.keys = how.fields;
     return with_children(std::move(node), read_dataclasses(value, how.fields, nullptr));

@@ -2,28 +2,28 @@
 
 from pathlib import Path
 
-from ._interpreter_check import refuse_subinterpreter
+from ._import_checks.interpreter_check import refuse_subinterpreter
 
 refuse_subinterpreter()
 
-from . import _build_check  # noqa: E402
+from ._import_checks import build_check as _build_check  # noqa: E402
 
 _build_check.load_native(__name__, Path(__file__).parent)
 
 from importlib.metadata import version  # noqa: E402
 
 from . import reference  # noqa: E402
-from ._batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
-from ._collate import collate  # noqa: E402
-from ._collate_options import Collate  # noqa: E402
-from ._convert import from_numpy  # noqa: E402
-from ._explain import explain  # noqa: E402
-from ._explanation import Entry, Explanation  # noqa: E402
-from ._install import install, uninstall  # noqa: E402
-from ._memory import Staging, empty_cache, empty_pinned, set_staging, staging  # noqa: E402
-from ._prefetch import DevicePrefetcher  # noqa: E402
-from ._to_numpy import to_numpy  # noqa: E402
-from ._tree_convert import convert  # noqa: E402
+from ._data.collate import collate  # noqa: E402
+from ._data.collate_options import Collate  # noqa: E402
+from ._data.install import install, uninstall  # noqa: E402
+from ._data.prefetch import DevicePrefetcher  # noqa: E402
+from ._data.tree_convert import convert  # noqa: E402
+from ._ops.batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
+from ._ops.convert import from_numpy  # noqa: E402
+from ._ops.explain import explain  # noqa: E402
+from ._ops.explanation import Entry, Explanation  # noqa: E402
+from ._ops.memory import Staging, empty_cache, empty_pinned, set_staging, staging  # noqa: E402
+from ._ops.to_numpy import to_numpy  # noqa: E402
 
 #: The version of the installed package, as text.
 __version__ = version("tensorlift")

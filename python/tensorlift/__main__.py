@@ -9,9 +9,13 @@ from typing import get_args
 
 import torch
 
-from . import __version__, _demo, _explain_files, _info, _output
+from . import __version__
 from ._bench import command as bench
-from ._errors import CommandError
+from ._cli import demo as _demo
+from ._cli import explain_files
+from ._cli import info as _info
+from ._cli import output as _output
+from ._cli.errors import CommandError
 from ._text import printable
 from ._typing import Operation
 
@@ -48,7 +52,7 @@ _INFO = """examples:
 
 def _dtype(name: str) -> torch.dtype:
     try:
-        return _explain_files.torch_dtype(name)
+        return explain_files.torch_dtype(name)
     except (TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("dtype: ")) from None
 
@@ -102,7 +106,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     elif options.command == "demo":
         _demo.run(options.files, print)
     elif options.command == "explain":
-        print(_explain_files.run(options.files, options.operation, options.dtype))
+        print(explain_files.run(options.files, options.operation, options.dtype))
     elif options.command == "bench":
         bench.run(options)
     else:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import tensorlift
-from tensorlift._machine import available_memory
+from tensorlift._cli.machine import available_memory
 
 NEEDED = 8 << 30  # bytes, with some to spare
 

@@ -17,9 +17,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from .. import cat, jagged, pad, stack
-from .._errors import CommandError
+from .._cli.errors import CommandError
+from .._cli.timing import compare
 from .._text import format_bytes
-from .._timing import compare
 from .harness import (
     Array,
     Case,

@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from .. import _machine, from_numpy, stack
+from .. import from_numpy, stack
+from .._cli import machine
 from .harness import Array, Case, Settings, Suite, Ways
 
 _SOURCES = (
@@ -79,7 +80,7 @@ def _large(mib: int, threads: int, *, warm: bool) -> Case:
 
 
 def _cases(settings: Settings) -> list[Callable[[], Case]]:
-    memory = _machine.available_memory()
+    memory = machine.available_memory()
     wanted = (1,) if settings.quick else (100, 400, 1000)
     sizes = [mib for mib in wanted if memory is None or mib << 22 < memory]
     threads = sorted({1, 2, torch.get_num_threads()})

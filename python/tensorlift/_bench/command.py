@@ -14,8 +14,8 @@ import numpy as np
 
 import tensorlift
 
-from .. import _machine
-from .._errors import CommandError
+from .._cli import machine as _machine
+from .._cli.errors import CommandError
 from .._text import printable
 from . import batch, cast, convert, loader, own, report, samples, transfer
 from .harness import Result, Settings, Suite, check, measure

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .._errors import CommandError
-from .._timing import compare
+from .._cli.errors import CommandError
+from .._cli.timing import compare
 
 Array = npt.NDArray[Any]
 Way = Callable[[], Any]

@@ -11,8 +11,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from .. import _machine, cat, from_numpy, stack
-from .._errors import CommandError
+from .. import cat, from_numpy, stack
+from .._cli import machine
+from .._cli.errors import CommandError
 from .._text import format_bytes
 from . import batch, convert, loader, transfer_cases
 from .harness import Array, Case, Extra, Settings, Suite, Ways, shared
@@ -53,7 +54,7 @@ class Workload:
     def check(self) -> None:
         """Raises a CommandError where they would not fit in memory."""
         needed = self.arrays * (self.array_bytes + 100) * _COPIES
-        available = _machine.available_memory()
+        available = machine.available_memory()
         if available is not None and needed > available:
             raise CommandError(
                 f"{self.name()} would need some {format_bytes(needed)} of memory, of which "

@@ -18,7 +18,7 @@ from torch.utils.data._utils.collate import collate as torchs_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from .. import collate, convert, from_numpy, stack
-from .._collate import collate_for_torch
+from .._data.collate import collate_for_torch
 from .harness import Case, Settings, Suite
 
 SIZES = (1, 2, 4, 8, 32, 64, 256, 2048)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from .._errors import CommandError
+from .._cli.errors import CommandError
 from .._text import printable
 from .harness import Case, Extra, Settings, Suite
 from .transfer_cases import all_cases

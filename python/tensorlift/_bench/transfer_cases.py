@@ -19,7 +19,7 @@ from torch.utils.data import default_collate
 from torch.utils.dlpack import from_dlpack
 
 from .. import Collate, empty_pinned, from_numpy, pad, stack
-from .._machine import cores
+from .._cli.machine import cores
 from . import loader
 from .harness import Array, Case, Way, Ways, floats, photos, shared
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .. import from_numpy, set_staging, staging
-from .._machine import cores
+from .._cli.machine import cores
 from .._text import format_bytes, format_table, format_time
 from .harness import Extra, Result, Ways, shared
 from .transfer_cases import large, one_by_one, small

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._batch import Jagged, Padded
+from .._ops.batch import Jagged, Padded
 from .._typing import ArraysOrTensors, Device, Number, Side
 from ._convert import as_list, cast
 from ._device import check_device, on_device

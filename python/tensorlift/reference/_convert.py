@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .._explanation import Entry
+from .._ops.explanation import Entry
 from .._typing import Arrays, ArraysOrTensors, Device, Readonly
 from ._device import check_device, on_device
 

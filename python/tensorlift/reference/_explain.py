@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._explain import blame
-from .._explanation import Entry, Explanation
+from .._ops.explain import blame
+from .._ops.explanation import Entry, Explanation
 from .._typing import ArraysOrTensors, Operation, Readonly
 from ._convert import as_list, check_dtype, check_options, plan_item
 from ._layout import joined_shape, padded_shape, promoted_dtype, stacked_shape, with_dimensions

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from . import _C
-from ._convert import from_numpy
-from ._tree import map_leaves
-from ._tree_convert import is_convertible, replace_leaves
+from .. import _C
+from .._ops.convert import from_numpy
+from .tree import map_leaves
+from .tree_convert import is_convertible, replace_leaves
 
 # Tensors from so many bytes on are sent from where they are, if they are pinned.
 _LARGE = 1 << 20

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from . import _C
+from .. import _C
 
 # Tensors below this many bytes are fetched from a device together; what is larger is sent alone.
 _PACKED_BELOW = 1 << 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from . import _C
-from ._typing import Arrays, Device, Readonly
+from .. import _C
+from .._typing import Arrays, Device, Readonly
 
 
 def from_numpy(

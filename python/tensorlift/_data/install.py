@@ -6,7 +6,7 @@ from types import TracebackType
 
 from torch.utils.data._utils import collate as torch_collate
 
-from ._collate import collate_for_torch
+from .collate import collate_for_torch
 
 _TORCHS = torch_collate.collate  # the imported module is always torch's own: see uninstall()
 _calls = 0  # of install() that are in force

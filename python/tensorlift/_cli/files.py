@@ -15,8 +15,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._errors import CommandError
-from ._text import printable
+from .._text import printable
+from .errors import CommandError
 
 Array = npt.NDArray[Any]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from ._explain import explain
-from ._explanation import Explanation, dtypes, shape
-from ._files import load
-from ._text import format_bytes, format_table
-from ._typing import Operation
+from .._ops.explain import explain
+from .._ops.explanation import Explanation, dtypes, shape
+from .._text import format_bytes, format_table
+from .._typing import Operation
+from .files import load
 
 
 def torch_dtype(name: str) -> torch.dtype:

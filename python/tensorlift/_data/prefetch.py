@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch.utils.data import DataLoader
 
-from . import _C
-from ._loader_copy import with_arguments
-from ._prefetch_thread import Run
-from ._send import send_plainly
-from ._typing import Device
+from .. import _C
+from .._typing import Device
+from .loader_copy import with_arguments
+from .prefetch_thread import Run
+from .send import send_plainly
 
 T = TypeVar("T")
 

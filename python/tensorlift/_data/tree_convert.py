@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import _C
-from ._tree import PLAIN_LEAVES, leaves_of, map_leaves, path_text
-from ._typing import Device, Readonly
+from .. import _C
+from .._typing import Device, Readonly
+from .tree import PLAIN_LEAVES, leaves_of, map_leaves, path_text
 
 _NEVER_CONVERTED = PLAIN_LEAVES - {np.ndarray}
 _TEXT_AND_OBJECTS = "SUOT"  # kinds of dtypes that default_convert leaves alone

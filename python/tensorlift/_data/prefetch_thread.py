@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ._send import is_tensor_like, send
-from ._tree import map_leaves
+from .send import is_tensor_like, send
+from .tree import map_leaves
 
 # How long the end of the process waits for threads that are inside of a loader, which nobody can
 # interrupt. Until Python 3.13 torch ends the process where a thread frees a tensor after that.

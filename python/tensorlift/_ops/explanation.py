@@ -9,8 +9,8 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from ._text import format_bytes, format_table
-from ._typing import Action
+from .._text import format_bytes, format_table
+from .._typing import Action
 
 # A longer list is summarised by reason when it is printed.
 _MAX_ROWS = 20

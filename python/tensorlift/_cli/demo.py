@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import reference
-from ._convert import from_numpy
-from ._errors import CommandError
-from ._explain import explain
-from ._explain_files import table
-from ._files import Array, load
-from ._machine import available_memory
-from ._text import format_bytes, format_table, format_time
-from ._timing import compare
+from .. import reference
+from .._ops.convert import from_numpy
+from .._ops.explain import explain
+from .._text import format_bytes, format_table, format_time
+from .errors import CommandError
+from .explain_files import table
+from .files import Array, load
+from .machine import available_memory
+from .timing import compare
 
 
 def sample() -> list[tuple[str, Array]]:
     """A little real data that is on every machine: the text of this package, in many layouts."""
-    here = Path(__file__).parent
-    files = sorted(here.glob("*.py"))
+    package = Path(__file__).parent.parent
+    files = sorted(package.rglob("*.py"))
     texts = [np.fromfile(path, np.uint8) for path in files]
     longest = texts[int(np.argmax([text.size for text in texts]))]
     words = np.array([len(word) for word in longest.tobytes().split()])

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from . import _C
-from ._explanation import Entry, Explanation
-from ._typing import ArraysOrTensors, Operation, Readonly
+from .. import _C
+from .._typing import ArraysOrTensors, Operation, Readonly
+from .explanation import Entry, Explanation
 
 
 def explain(

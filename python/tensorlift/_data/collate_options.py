@@ -8,12 +8,12 @@ from typing import Any, SupportsIndex
 
 import torch
 
-from . import _C
-from ._collate import CollateFnMap, default_fn_map, merged
-from ._send import pin, send, send_plainly
-from ._shared import memory_for_batches
-from ._tree import Attribute, Path, path_text
-from ._typing import Device, Number
+from .. import _C
+from .._typing import Device, Number
+from .collate import CollateFnMap, default_fn_map, merged
+from .send import pin, send, send_plainly
+from .shared import memory_for_batches
+from .tree import Attribute, Path, path_text
 
 
 @dataclass(frozen=True)

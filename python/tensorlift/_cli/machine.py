@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import _C
+from .. import _C
 
 
 def _processor() -> str:

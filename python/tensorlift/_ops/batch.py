@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from . import _C
-from ._typing import ArraysOrTensors, Device, Number, Side
+from .. import _C
+from .._typing import ArraysOrTensors, Device, Number, Side
 
 
 def stack(

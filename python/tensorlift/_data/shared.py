@@ -23,7 +23,7 @@ from torch import multiprocessing
 from torch.multiprocessing.reductions import reduce_storage, reduce_tensor
 from torch.utils.data import get_worker_info
 
-from . import _C
+from .. import _C
 
 Memory: TypeAlias = Literal["own", "torch", "segment"]
 Reducer: TypeAlias = Callable[[Any], Any]

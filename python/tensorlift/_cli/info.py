@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from . import _C, _machine
-from ._text import format_bytes, format_table, printable
+from .. import _C
+from .._text import format_bytes, format_table, printable
+from . import machine as _machine
 
 # Only these: an environment holds secrets.
 _VARIABLES = (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ._reinstall import reinstall_command
+from .reinstall import reinstall_command
 
 _MARK = b"TENSORLIFT_BUILT_FOR_TORCH="
 

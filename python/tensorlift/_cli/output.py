@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from io import StringIO, TextIOWrapper
 from typing import TextIO
 
-from ._errors import CommandError
+from .errors import CommandError
 
 
 class OutputError(CommandError):

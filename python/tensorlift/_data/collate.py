@@ -17,18 +17,18 @@ from torch.utils._device import DeviceContext
 from torch.utils.data._utils import collate as torch_collate
 from torch.utils.data._utils import worker
 
-from . import _C
-from ._batch import Jagged as Jagged  # for the walk
-from ._batch import Padded as Padded
-from ._shared import memory_for_batches
-from ._tree import (
+from .. import _C
+from .._ops.batch import Jagged as Jagged  # for the walk
+from .._ops.batch import Padded as Padded
+from .shared import memory_for_batches
+from .tree import (
     Attribute,
     Path,
     path_text,
     with_elements,
     with_items,
 )
-from ._tree import with_fields as with_fields
+from .tree import with_fields as with_fields
 
 CollateFn: TypeAlias = Callable[..., Any]
 CollateFnMap: TypeAlias = Mapping[type | tuple[type, ...], CollateFn]

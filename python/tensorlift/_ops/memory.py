@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy.typing as npt
 
-from . import _C
+from .. import _C
 
 
 def empty_cache() -> None:

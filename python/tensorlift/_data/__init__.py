@@ -1,0 +1,1 @@
+"""What data loaders need: samples to batches, trees of arrays, shared memory, prefetching."""
