@@ -237,6 +237,16 @@ def test_many_batches_may_be_on_their_way(in_worker):
     assert [pickle.loads(message)["x"][0, 0] for message in messages] == list(range(300))
 
 
+@pytest.fixture(params=["looked up", "handed over"])
+def way_of_descriptors(request, monkeypatch):
+    """Through /proc, or through a socket where that is not allowed."""
+    is_looked_up = request.param == "looked up"
+    if is_looked_up and not _C.can_look_up_descriptors():
+        pytest.skip("not allowed here")
+    monkeypatch.setattr(_shared, "_is_looked_up", lambda: is_looked_up)
+
+
+@pytest.mark.usefixtures("way_of_descriptors")
 def test_a_message_is_received_once(in_worker):
     message = sent(make(1))
     assert pickle.loads(message)["x"][0, 0] == 1
@@ -248,6 +258,7 @@ def test_a_message_is_received_once(in_worker):
     assert pickle.loads(newer)["x"][0, 0] == 2
 
 
+@pytest.mark.usefixtures("way_of_descriptors")
 def test_a_message_is_received_once_also_when_the_batch_is_sent_again(in_worker):
     batch = make(1)
     first = sent(batch)

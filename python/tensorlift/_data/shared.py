@@ -121,7 +121,13 @@ def _received(offer: Any, descriptor: Any) -> _C.SegmentHold:
     _reducers_before()  # what is received may be sent on
     if descriptor is None:
         return _C.accept_offer(offer, None)
-    number = descriptor.detach()
+    try:
+        number = descriptor.detach()
+    except EOFError:  # it was handed over before
+        raise RuntimeError(
+            "shared memory: expected a batch that was not received before, got one that was. What "
+            "a worker sends can be unpickled once."
+        ) from None
     try:
         return _C.accept_offer(offer, number)
     finally:
