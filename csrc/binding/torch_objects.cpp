@@ -24,7 +24,7 @@ bool is_exact_tensor(py::handle object) { return Py_TYPE(object.ptr()) == tensor
 bool overrides_torch(py::handle tensor) {
   if (is_exact_tensor(tensor)) return false;
   const py::object function = py::type::of(tensor).attr("__torch_function__");
-  return !function.is(import_module("torch._C").attr("_disabled_torch_function_impl"));
+  return !function.is(import_module("tensorlift._torch_internals").attr("disabled_torch_function"));
 }
 
 const at::Tensor& unpack_tensor(py::handle object) { return THPVariable_Unpack(object.ptr()); }
@@ -79,7 +79,7 @@ void set_torch_error(std::exception_ptr exception) {
 
 c10::Storage new_shared_storage(std::size_t nbytes) {
   const py::object storage =
-      import_module("torch").attr("UntypedStorage").attr("_new_shared")(nbytes);
+      import_module("tensorlift._torch_internals").attr("new_shared_storage")(nbytes);
   return THPStorage_Unpack(storage.ptr());
 }
 

@@ -14,7 +14,7 @@ constexpr std::size_t kMostTypes = 256;
 // torch's own functions, by which its default map is known.
 struct TorchFunctions {
   TorchFunctions() {
-    const py::object collate = import_module("torch.utils.data._utils.collate");
+    const py::object collate = import_module("tensorlift._torch_internals").attr("torch_collate");
     const auto function = [&collate](const char* name) {
       return collate.attr(name).cast<py::object>().release().ptr();
     };

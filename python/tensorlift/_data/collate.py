@@ -13,13 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.utils._device import DeviceContext
-from torch.utils.data._utils import collate as torch_collate
-from torch.utils.data._utils import worker
 
 from .. import _C
 from .._ops.batch import Jagged as Jagged  # for the walk
 from .._ops.batch import Padded as Padded
+from .._torch_internals import DeviceContext, function_modes, torch_collate, worker
 from .shared import memory_for_batches
 from .tree import (
     Attribute,
@@ -113,10 +111,9 @@ def as_list(samples: Any) -> list[Any]:
 
 def tensors_are_plain() -> bool:
     """Whether all modes that are in force leave tensors on the CPU alone."""
-    modes = [
-        torch._C._get_function_stack_at(i) for i in range(torch._C._len_torch_function_stack())
-    ]
-    return all(type(mode) is DeviceContext and mode.device.type == "cpu" for mode in modes)
+    return all(
+        type(mode) is DeviceContext and mode.device.type == "cpu" for mode in function_modes()
+    )
 
 
 def open_container(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from torch.utils.data._utils import collate as torch_collate
-
+from .._torch_internals import torch_collate
 from .collate import collate_for_torch
 
 _TORCHS = torch_collate.collate  # the imported module is always torch's own: see uninstall()

@@ -24,6 +24,7 @@ from torch.multiprocessing.reductions import reduce_storage, reduce_tensor
 from torch.utils.data import get_worker_info
 
 from .. import _C
+from .._torch_internals import extra_reducers
 
 Memory: TypeAlias = Literal["own", "torch", "segment"]
 Reducer: TypeAlias = Callable[[Any], Any]
@@ -62,7 +63,7 @@ def _reducers_before() -> _Reducers:
     Returns:
         What sends everything else, as before: torch's functions, unless somebody replaced those.
     """
-    registered: dict[type, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+    registered = extra_reducers()
     before = _Reducers(
         registered.get(torch.Tensor, reduce_tensor),
         registered.get(torch.UntypedStorage, reduce_storage),
