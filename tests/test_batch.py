@@ -46,7 +46,7 @@ def test_cat_is_torch_cat(tl, dim):
 def test_pad_is_pad_sequence_with_the_batch_first(tl, side):
     sequences = [RNG.integers(0, 99, n) for n in (3, 7, 1, 0, 7)]
     tensors = [torch.from_numpy(a) for a in sequences]
-    batch, sizes = tl.pad(sequences, padding_value=-1, padding_side=side)
+    batch, sizes, _ = tl.pad(sequences, padding_value=-1, padding_side=side)
     expected = pad_sequence(tensors, batch_first=True, padding_value=-1, padding_side=side)
     assert torch.equal(batch, expected)
     assert sizes.tolist() == [[3], [7], [1], [0], [7]]
@@ -180,7 +180,7 @@ def test_hwc_images_become_channels_last_batches(tl):
                 expected = chw.contiguous(memory_format=memory_format or torch.contiguous_format)
                 assert torch.equal(result, expected.to(dtype or torch.uint8))
                 assert result.stride() == expected.stride()
-    padded, sizes = tl.pad(
+    padded, sizes, _ = tl.pad(
         [images[0], images[1][:3, :2]], channel_dim=-1, memory_format=torch.channels_last
     )
     assert padded.is_contiguous(memory_format=torch.channels_last)
@@ -320,7 +320,7 @@ def test_more_arrays_than_are_gathered_at_once():
     values, offsets = tensorlift.jagged(ragged)
     assert torch.equal(offsets.diff(), torch.arange(70_001) % 3)
     assert values[offsets[-2]] == 70_000 or offsets[-2] == offsets[-1]
-    batch, _ = tensorlift.pad(ragged, padding_value=-1)
+    batch = tensorlift.pad(ragged, padding_value=-1).batch
     assert (batch == -1).sum() == 2 * 70_001 - len(values)
     assert torch.equal(tensorlift.stack(arrays, 1), result.T)
 
@@ -385,7 +385,7 @@ def test_padding_is_within_the_range_of_the_dtype(dtype, value):
     ],
 )
 def test_padding_is_the_number_in_the_dtype(tl, dtype, value):
-    batch, _ = tl.pad([np.ones(1, dtype), np.ones(2, dtype)], padding_value=value)
+    batch = tl.pad([np.ones(1, dtype), np.ones(2, dtype)], padding_value=value).batch
     expected = np.array(value).astype(dtype)
     assert np.array_equal(batch[0, 1].numpy(), expected, equal_nan=dtype[0] in "fc")
 
@@ -456,7 +456,9 @@ def test_no_boxes_beside_boxes(tl, side):
     """An annotation without boxes is an array of shape (0,) more often than one of (0, 4)."""
     boxes, none = floats(3, 4), np.zeros(0, np.float32)
     for arrays in ([boxes, none], [none, boxes], [none, torch.ones(1, 4), boxes]):
-        batch, sizes = tl.pad(arrays, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3))
+        batch, sizes, _ = tl.pad(
+            arrays, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3)
+        )
         filled = [a if len(a) else np.zeros((0, 4), np.float32) for a in arrays]
         expected = tl.pad(filled, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3))
         assert torch.equal(batch, expected.batch)

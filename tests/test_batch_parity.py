@@ -64,8 +64,14 @@ OPTIONS = {
         "padding_value": st.sampled_from(
             [0, 1, -1, 2.5, float("nan"), True, 1j, np.float32(3), 300]
         ),
-        "padding_side": st.sampled_from(["right", "left"]),
-        "pad_to_multiple_of": st.sampled_from([1, 3, (2,), (1, 2), [2, 1, 3]]),
+        "padding_side": st.sampled_from(
+            ["right", "left", "left", ("left",), ("right", "left"), ["left", "right", "left"]]
+        ),
+        "pad_to_multiple_of": st.sampled_from([None, 1, 3, (2,), (1, 2), [2, 1, 3]]),
+        "max_length": st.sampled_from([None, 1, 2, 3, (2,), (None, 2), [2, 1, None]]),
+        "truncate": st.sampled_from([None, "right", "left"]),
+        "mask": st.sampled_from([False, True, True, torch.int64, torch.bfloat16]),
+        "mask_dim": st.sampled_from([None, 0, -1, (0, 1), [1, 0], (2,), ()]),
     },
     "jagged": {name: COMMON[name] for name in ("dtype", "threads")},
 }
@@ -88,6 +94,18 @@ def outcome(function, data, kwargs):
     return result, [(w.category, str(w.message)[:60]) for w in caught]
 
 
+EITHER_FIRST = {
+    "dim",
+    "padding_value",
+    "padding_side",
+    "pad_to_multiple_of",
+    "max_length",
+    "truncate",
+    "mask_dim",
+    "memory_format",
+}
+
+
 def is_error(result):
     return isinstance(result[0], type)
 
@@ -96,13 +114,12 @@ def assert_same(ours, theirs):
     assert is_error(ours) == is_error(theirs), (ours, theirs)
     if is_error(ours):
         # With two things wrong the two may find another one first.
-        assert ours[0] == theirs[0] or {ours[1], theirs[1]} & {
-            "dim",
-            "padding_value",
-            "memory_format",
-        }
+        assert ours[0] == theirs[0] or {ours[1], theirs[1]} & EITHER_FIRST
         return
     for a, b in zip(ours, theirs, strict=True):
+        assert (a is None) == (b is None)
+        if a is None:
+            continue  # no mask
         assert same_bits(a, b)
         assert a.stride() == b.stride()
         assert a.untyped_storage().nbytes() == b.untyped_storage().nbytes()
@@ -151,8 +168,10 @@ def test_out(data, call, layout):
 @given(lists(), calls)
 def test_explain(data, call):
     name, kwargs = call
-    known = ("dtype", "dim", "channel_dim", "pad_to_multiple_of")
+    known = ("dtype", "dim", "channel_dim", "pad_to_multiple_of", "max_length", "truncate")
     options = {key: value for key, value in kwargs.items() if key in known}
+    if options.get("max_length") is None:
+        options.pop("truncate", None)  # an error, not an entry
     ours = tensorlift.explain(data, operation=name, **options)
     theirs = reference.explain(data, operation=name, **options)
     result, _ = outcome(getattr(tensorlift, name), data, options)

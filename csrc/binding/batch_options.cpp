@@ -5,6 +5,7 @@
 
 #include "binding/options.h"
 #include "binding/torch_objects.h"
+#include "copy/cast.h"
 #include "errors.h"
 
 namespace tensorlift {
@@ -65,14 +66,90 @@ c10::Scalar parse_number(py::handle number) {
   refuse_type("padding_value", "a number", number);
 }
 
-std::int64_t parse_multiple(py::handle number) {
-  constexpr const char* kExpected = "a positive int, one for each dimension, or None";
-  const std::int64_t multiple = parse_int("pad_to_multiple_of", kExpected, number);
-  if (multiple < 1) {
-    throw ValueError(std::string("pad_to_multiple_of: expected ") + kExpected + ", got " +
-                     repr_of(number) + ".");
+// A sequence, of which each item is for a dimension.
+bool is_per_dimension(py::handle option) {
+  const bool is_one = PyUnicode_Check(option.ptr()) || PyIndex_Check(option.ptr());
+  return !is_one && py::isinstance<py::sequence>(option);
+}
+
+// What parse(item) makes of each item.
+template <typename T, typename Parse>
+PerDimension<T> parse_each(py::handle option, Parse parse) {
+  PerDimension<T> parsed{{}, !is_per_dimension(option)};
+  if (parsed.is_one) {
+    parsed.values.push_back(parse(option));
+  } else {
+    for (const py::handle item : py::reinterpret_borrow<py::sequence>(option)) {
+      parsed.values.push_back(parse(item));
+    }
   }
-  return multiple;
+  return parsed;
+}
+
+// "right" or "left".
+bool parse_is_left(const char* option, const char* expected, py::handle side) {
+  if (!PyUnicode_Check(side.ptr())) refuse_type(option, expected, side);
+  const bool is_left = PyUnicode_CompareWithASCIIString(side.ptr(), "left") == 0;
+  if (!is_left && PyUnicode_CompareWithASCIIString(side.ptr(), "right") != 0) {
+    throw ValueError(std::string(option) + ": expected " + expected + ", got " + repr_of(side) +
+                     ".");
+  }
+  return is_left;
+}
+
+std::int64_t parse_positive(const char* option, py::handle number) {
+  constexpr const char* kExpected = "a positive int, one for each dimension, or None";
+  const std::int64_t parsed = parse_int(option, kExpected, number);
+  if (parsed < 1) {
+    throw ValueError(std::string(option) + ": expected " + kExpected + ", got " + repr_of(number) +
+                     ".");
+  }
+  return parsed;
+}
+
+Truncation parse_truncation(py::handle max_length, py::handle truncate) {
+  Truncation truncation;
+  if (!max_length.is_none()) {
+    const auto limits = parse_each<std::int64_t>(max_length, [](py::handle limit) {
+      return limit.is_none() ? kNoLimit : parse_positive("max_length", limit);
+    });
+    truncation.max_length.assign(limits.values.begin(), limits.values.end());
+    truncation.is_of_first = limits.is_one;
+  }
+  if (truncate.is_none()) return truncation;
+  const bool is_left = parse_is_left("truncate", "\"right\", \"left\" or None", truncate);
+  if (max_length.is_none()) {
+    throw ValueError("truncate: expected None without max_length=, got " + repr_of(truncate) + ".");
+  }
+  truncation.side = is_left ? Truncation::Side::kLeft : Truncation::Side::kRight;
+  return truncation;
+}
+
+Shape parse_mask_dims(py::handle dims) {
+  constexpr const char* kExpected = "an int, several, or None";
+  if (!is_per_dimension(dims)) return {parse_int("mask_dim", kExpected, dims)};
+  Shape parsed;
+  for (const py::handle dim : py::reinterpret_borrow<py::sequence>(dims)) {
+    parsed.push_back(parse_int("mask_dim", kExpected, dim));
+  }
+  return parsed;
+}
+
+std::optional<MaskOptions> parse_mask(py::handle mask, py::handle dims) {
+  if (mask.ptr() == Py_False) {
+    if (dims.is_none()) return std::nullopt;
+    throw ValueError("mask_dim: expected None without mask=, got " + repr_of(dims) + ".");
+  }
+  MaskOptions options{c10::kBool, std::nullopt};
+  if (mask.ptr() != Py_True) {
+    const auto dtype = unpack_dtype(mask);
+    if (!dtype || !is_castable(*dtype)) {
+      refuse_type("mask", "True, False or a torch.dtype of plain numbers", mask);
+    }
+    options.dtype = *dtype;
+  }
+  if (!dims.is_none()) options.dims = parse_mask_dims(dims);
+  return options;
 }
 
 }  // namespace
@@ -108,28 +185,18 @@ void parse_dim(py::handle dim, BatchOptions& options) {
   options.layout.dim = parse_int("dim", "an int", dim);
 }
 
-void parse_padding(py::handle value, py::handle side, py::handle multiple, BatchOptions& options) {
-  options.padding = parse_number(value);
-  constexpr const char* kSides = "\"right\" or \"left\"";
-  if (!PyUnicode_Check(side.ptr())) refuse_type("padding_side", kSides, side);
-  options.layout.pad_left = PyUnicode_CompareWithASCIIString(side.ptr(), "left") == 0;
-  if (!options.layout.pad_left && PyUnicode_CompareWithASCIIString(side.ptr(), "right") != 0) {
-    throw ValueError(std::string("padding_side: expected ") + kSides + ", got " + repr_of(side) +
-                     ".");
+void parse_padding(const PaddingArguments& arguments, BatchOptions& options) {
+  options.padding = parse_number(arguments.padding_value);
+  options.layout.pad_left = parse_each<bool>(arguments.padding_side, [](py::handle side) {
+    return parse_is_left("padding_side", "\"right\" or \"left\"", side);
+  });
+  if (!arguments.pad_to_multiple_of.is_none()) {
+    options.layout.pad_to_multiple_of = parse_each<std::int64_t>(
+        arguments.pad_to_multiple_of,
+        [](py::handle multiple) { return parse_positive("pad_to_multiple_of", multiple); });
   }
-  Shape& multiples = options.layout.pad_to_multiple_of;
-  multiples.clear();
-  options.layout.one_multiple = PyIndex_Check(multiple.ptr()) || multiple.is_none() ||
-                                !py::isinstance<py::sequence>(multiple);
-  if (multiple.is_none()) {
-    multiples.push_back(1);
-  } else if (options.layout.one_multiple) {
-    multiples.push_back(parse_multiple(multiple));
-  } else {
-    for (const py::handle one : py::reinterpret_borrow<py::sequence>(multiple)) {
-      multiples.push_back(parse_multiple(one));
-    }
-  }
+  options.truncation = parse_truncation(arguments.max_length, arguments.truncate);
+  options.mask = parse_mask(arguments.mask, arguments.mask_dim);
 }
 
 }  // namespace tensorlift

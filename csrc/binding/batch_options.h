@@ -17,8 +17,15 @@ void parse_batch_options(py::handle dtype, py::handle channel_dim, py::handle me
 // `dim` of stack and cat: an int.
 void parse_dim(py::handle dim, BatchOptions& options);
 
-// `padding_value`, `padding_side` and `pad_to_multiple_of` of pad: a number; "right" or "left"; a
-// positive int, a sequence of them, or None.
-void parse_padding(py::handle value, py::handle side, py::handle multiple, BatchOptions& options);
+// What pad takes besides: a number; "right" or "left", or one for each dimension; None, a positive
+// int, or one for each dimension; the same, and None for some of them; None, "right" or "left"; a
+// bool or a torch.dtype; None, an int or several.
+struct PaddingArguments {
+  py::handle padding_value;
+  py::object padding_side = py::str("right");
+  py::handle pad_to_multiple_of = Py_None, max_length = Py_None, truncate = Py_None;
+  py::handle mask = Py_False, mask_dim = Py_None;
+};
+void parse_padding(const PaddingArguments& arguments, BatchOptions& options);
 
 }  // namespace tensorlift

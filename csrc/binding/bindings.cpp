@@ -61,6 +61,12 @@ py::object as_pair(Batch batch) {
                         wrap_tensor(std::move(batch.extents)));
 }
 
+py::object as_padded(Batch batch) {
+  py::object mask = batch.mask.defined() ? wrap_tensor(std::move(batch.mask)) : py::none();
+  return py::make_tuple(wrap_tensor(std::move(batch.values)), wrap_tensor(std::move(batch.extents)),
+                        std::move(mask));
+}
+
 template <Operation kOperation>
 py::object join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
                 py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
@@ -138,21 +144,24 @@ PyMethodDef native_methods[] = {
 void define_batches(py::module_& module) {
   module.def(
       "pad",
-      [](py::handle arrays, py::handle value, py::handle side, py::handle pad_to_multiple_of,
-         py::handle dtype, py::handle channel_dim, py::handle memory_format, py::handle out,
-         py::handle pin_memory, py::handle device, py::handle non_blocking, py::handle stream,
-         py::handle threads) {
+      [](py::handle arrays, py::handle padding_value, const py::object& padding_side,
+         py::handle pad_to_multiple_of, py::handle max_length, py::handle truncate, py::handle mask,
+         py::handle mask_dim, py::handle dtype, py::handle channel_dim, py::handle memory_format,
+         py::handle out, py::handle pin_memory, py::handle device, py::handle non_blocking,
+         py::handle stream, py::handle threads) {
         BatchOptions options =
             batch_options(Operation::kPad, {dtype, channel_dim, memory_format, out, pin_memory,
                                             device, non_blocking, stream, threads});
-        parse_padding(value, side, pad_to_multiple_of, options);
-        return as_pair(make_batch(arrays, options));
+        parse_padding(
+            {padding_value, padding_side, pad_to_multiple_of, max_length, truncate, mask, mask_dim},
+            options);
+        return as_padded(make_batch(arrays, options));
       },
       py::arg("arrays"), py::arg("padding_value"), py::arg("padding_side"),
-      py::arg("pad_to_multiple_of"), py::arg("dtype"), py::arg("channel_dim"),
-      py::arg("memory_format"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
-      py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
-      "(batch, sizes): see tensorlift.pad.");
+      py::arg("pad_to_multiple_of"), py::arg("max_length"), py::arg("truncate"), py::arg("mask"),
+      py::arg("mask_dim"), py::arg("dtype"), py::arg("channel_dim"), py::arg("memory_format"),
+      py::arg("out"), py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"),
+      py::arg("stream"), py::arg("threads"), "(batch, sizes, mask): see tensorlift.pad.");
   module.def(
       "jagged",
       [](py::handle arrays, py::handle dtype, py::handle out, py::handle pin_memory,
@@ -196,17 +205,22 @@ void define_batches(py::module_& module) {
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle pad_to_multiple_of,
-         py::handle dtype, py::handle channel_dim) {
+         py::handle max_length, py::handle truncate, py::handle dtype, py::handle channel_dim) {
         BatchOptions options = batch_options(parse_operation(operation),
                                              {dtype, channel_dim, py::none(), py::none(), Py_False,
                                               py::none(), Py_True, py::none(), py::none()});
         parse_dim(dim, options);
-        parse_padding(py::int_(0), py::str("right"), pad_to_multiple_of, options);
+        const py::int_ zero(0);
+        parse_padding({.padding_value = zero,
+                       .pad_to_multiple_of = pad_to_multiple_of,
+                       .max_length = max_length,
+                       .truncate = truncate},
+                      options);
         ignore_unused(options);
         return explain_batch(arrays, options);
       },
       py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("pad_to_multiple_of"),
-      py::arg("dtype"), py::arg("channel_dim"),
+      py::arg("max_length"), py::arg("truncate"), py::arg("dtype"), py::arg("channel_dim"),
       "(entries, shape, dtype, error): see tensorlift.explain.");
 }
 

@@ -18,6 +18,7 @@ class Padding {
   Padding(const c10::Scalar& value, c10::ScalarType dtype);
 
   [[nodiscard]] bool is_zero() const;
+  [[nodiscard]] const char* number() const { return number_; }
 
   // Jobs that fill a box [ndim] of slots with these strides, in bytes.
   void fill(int ndim, const std::int64_t* box, char* slot, const std::int64_t* slot_strides,

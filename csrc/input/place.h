@@ -34,7 +34,8 @@ struct Place {
 // held, here and below.
 [[nodiscard]] std::string place_text(std::size_t sample, const Place* place);
 
-// The steps from the sample inwards, as tensorlift._data.tree has them: keys, indices, and Attributes.
+// The steps from the sample inwards, as tensorlift._data.tree has them: keys, indices, and
+// Attributes.
 [[nodiscard]] py::tuple path_of(const Place* place);
 
 }  // namespace tensorlift

@@ -44,6 +44,7 @@ class SourceReader {
   [[nodiscard]] const Items& items() const { return items_; }
   // What was read, which is true as long as this lives.
   [[nodiscard]] const Sources& sources() const { return sources_; }
+  [[nodiscard]] Sources& sources() { return sources_; }
 
  private:
   // Adds a tensor that is like the one before it; false: it is not, or is no common tensor.

@@ -77,6 +77,23 @@ at::Tensor extents_of(const BatchPlan& plan) {
   return extents;
 }
 
+at::Tensor make_fresh(const BatchPlan& plan, OutputMemory memory) {
+  std::optional<GilRelease> release;
+  if (memory != OutputMemory::kPageable) release.emplace();  // it can take long
+  return make_output(plan.layout.shape, plan.dtype, memory);
+}
+
+// Never in the caller's memory: written here.
+at::Tensor mask_of(const BatchPlan& plan, const BatchOptions& options) {
+  if (!plan.mask) return {};
+  const BatchPlan& of_ones = plan.mask->plan;
+  at::Tensor mask = make_fresh(of_ones, options.memory);
+  const Destination target = destination_of(mask);
+  without_gil(target.nbytes(),
+              [&] { gather(of_ones, target, /*is_warm=*/false, options.threads); });
+  return mask;
+}
+
 void warn_if_discarding(const BatchPlan& plan) {
   if (any_discards_imaginary(plan.sources, plan.dtype)) warn_discarded_imaginary();
 }
@@ -87,14 +104,13 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   if (options.out) {
     check_out(*options.out, shape, plan.dtype);
   } else {
-    std::optional<GilRelease> release;
-    if (options.memory != OutputMemory::kPageable) release.emplace();  // it can take long
-    fresh = make_output(shape, plan.dtype, options.memory);
+    fresh = make_fresh(plan, options.memory);
     if (!plan.is_contiguous()) {
       fresh.unsafeGetTensorImpl()->set_sizes_and_strides(shape, plan.strides());
     }
   }
   at::Tensor extents = extents_of(plan);
+  at::Tensor mask = mask_of(plan, options);
   warn_if_discarding(plan);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
   if (options.out) {
@@ -112,7 +128,7 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
     if (is_in_the_way) gather_tensor(written, *out, options.threads);
   });
   if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
-  return {out ? *options.out : fresh, std::move(extents)};
+  return {out ? *options.out : fresh, std::move(extents), std::move(mask)};
 }
 
 Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
@@ -120,14 +136,19 @@ Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
   const at::Tensor extents = extents_of(plan);
   warn_if_discarding(plan);
   const GilRelease release;
-  std::vector<SentBatch> sent = send_batches({{plan, extents}}, device, options.threads);
-  return {std::move(sent[0].values), std::move(sent[0].extents)};
+  std::vector<BatchToSend> batches{{plan, extents}};
+  if (plan.mask) batches.push_back({plan.mask->plan, {}});
+  std::vector<SentBatch> sent = send_batches(batches, device, options.threads);
+  Batch batch{std::move(sent[0].values), std::move(sent[0].extents), {}};
+  if (plan.mask) batch.mask = std::move(sent[1].values);
+  return batch;
 }
 
 Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
   Batch batch = on_host(plan, options);
   batch.values = to_plain_device(batch.values, *options.device);
   if (batch.extents.defined()) batch.extents = to_plain_device(batch.extents, *options.device);
+  if (batch.mask.defined()) batch.mask = to_plain_device(batch.mask, *options.device);
   return batch;
 }
 
@@ -146,6 +167,7 @@ Batch make_batch(py::handle arrays, const BatchOptions& options) {
   SourceReader reader{Items(arrays), read_options(options)};
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
+  truncate(reader.sources(), options.truncation);
   const BatchPlan plan(reader.sources(), options);
   if (!options.device) return on_host(plan, options);
   if (options.device->is_plain) return on_plain_device(plan, options);

@@ -14,8 +14,8 @@ struct CollateOptions {
 };
 
 // What is strange (containers and values of types that are not known here) is left to the functions
-// of tensorlift._data.collate, which leave it to torch. GIL held; released while elements are copied,
-// if that is much, or sent.
+// of tensorlift._data.collate, which leave it to torch. GIL held; released while elements are
+// copied, if that is much, or sent.
 [[nodiscard]] py::object collate(py::handle samples, const CollateOptions& options);
 
 }  // namespace tensorlift

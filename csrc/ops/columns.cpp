@@ -55,9 +55,10 @@ ReadOptions column_read_options(const BatchOptions& options) {
   return result;
 }
 
-const Sources& read(SourceReader& reader) {
+const Sources& read(SourceReader& reader, const Truncation& truncation) {
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
+  truncate(reader.sources(), truncation);
   return reader.sources();
 }
 
@@ -66,10 +67,11 @@ std::size_t extents_nbytes(const Shape& shape) {
 }
 
 void allocate(const Columns& columns, ColumnsMemory where) {
-  ColumnMemory memory(2 * columns.size(), where);
+  ColumnMemory memory(3 * columns.size(), where);
   for (const auto& column : columns) {
     memory.plan(column->plan.nbytes);
     if (const auto shape = column->plan.extents_shape()) memory.plan(extents_nbytes(*shape));
+    if (column->plan.mask) memory.plan(column->plan.mask->plan.nbytes);
   }
   memory.allocate();
   for (const auto& column : columns) {
@@ -81,6 +83,10 @@ void allocate(const Columns& columns, ColumnsMemory where) {
     }
     if (const auto shape = plan.extents_shape()) {
       column->extents = memory.make(extents_nbytes(*shape), c10::kLong, *shape);
+    }
+    if (plan.mask) {
+      const BatchPlan& ones = plan.mask->plan;
+      column->mask = memory.make(ones.nbytes, ones.dtype, ones.layout.shape);
     }
   }
 }
@@ -95,6 +101,7 @@ void write_extents(const Columns& columns) {
 // One column whose copy is that simple; false: it is not.
 bool fill_straight(const Column& column) {
   const BatchPlan& plan = column.plan;
+  if (plan.mask) return false;
   if (!plan.is_contiguous() || !is_straight(plan.sources, plan.layout, plan.dtype)) return false;
   auto* data = static_cast<char*>(column.values.mutable_data_ptr());
   without_gil(plan.nbytes, [&] { copy_straight(plan.sources, data); });
@@ -108,13 +115,16 @@ void fill(const Columns& columns, std::optional<int> threads) {
   std::size_t count = 0;
   for (const auto& column : columns) count += column->plan.sources.size();
   jobs.reserve(count);
-  for (const auto& column : columns) {
-    if (column->plan.nbytes == 0) continue;
-    const BatchPlan& plan = column->plan;
-    const Destination target = destination_of(column->values);
+  const auto add = [&jobs](const BatchPlan& plan, const at::Tensor& values) {
+    if (plan.nbytes == 0) return;
+    const Destination target = destination_of(values);
     BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
                     target.strides, jobs);
     batch.add_all([] { return false; });
+  };
+  for (const auto& column : columns) {
+    add(column->plan, column->values);
+    if (column->plan.mask) add(column->plan.mask->plan, column->mask);
   }
   without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
 }
@@ -130,6 +140,7 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
   std::vector<BatchToSend> batches;
   for (const auto& column : columns) {
     batches.push_back({column->plan, column->extents});
+    if (column->plan.mask) batches.push_back({column->plan.mask->plan, {}});
   }
   if (batches.empty()) return;
   const GilRelease release;
@@ -139,13 +150,15 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
     column->values = std::move(next->values);
     column->extents = std::move(next->extents);
     ++next;
+    if (column->plan.mask) column->mask = std::move((next++)->values);
   }
 }
 
 }  // namespace
 
 Column::Column(c10::ArrayRef<PyObject*> values, const BatchOptions& options)
-    : reader(Items(values), column_read_options(options)), plan(read(reader), options) {
+    : reader(Items(values), column_read_options(options)),
+      plan(read(reader, options.truncation), options) {
   discards = any_discards_imaginary(plan.sources, plan.dtype);
 }
 
@@ -159,7 +172,11 @@ Column::Column(std::vector<char> elements, c10::ScalarType dtype,
 
 py::object Column::result() const {
   if (!extents.defined()) return wrap_tensor(values);
-  return py::make_tuple(wrap_tensor(values), wrap_tensor(extents));
+  if (plan.layout.operation != Operation::kPad) {
+    return py::make_tuple(wrap_tensor(values), wrap_tensor(extents));
+  }
+  return py::make_tuple(wrap_tensor(values), wrap_tensor(extents),
+                        mask.defined() ? wrap_tensor(mask) : py::none());
 }
 
 BatchOptions parse_column_options(py::handle given) {
@@ -167,7 +184,7 @@ BatchOptions parse_column_options(py::handle given) {
   if (given.is_none()) return options;
   const auto arguments = py::reinterpret_borrow<py::tuple>(given);
   options.layout.operation = parse_operation(arguments[0]);
-  parse_padding(arguments[2], py::str("right"), py::none(), options);
+  parse_padding({arguments[2]}, options);
   parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
                       /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
                       /*threads=*/py::none(), options);

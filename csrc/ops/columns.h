@@ -29,7 +29,7 @@ struct Column {
   // Numbers that are a column as they are: [count].
   Column(std::vector<char> elements, c10::ScalarType dtype, std::optional<c10::ScalarType> cast_to);
 
-  // The tensor, or (values, sizes) or (values, offsets), once it is filled.
+  // The tensor, or (values, sizes, mask or None) or (values, offsets), once it is filled.
   [[nodiscard]] py::object result() const;
 
   SourceReader reader;
@@ -39,6 +39,7 @@ struct Column {
   bool discards;  // imaginary parts
   at::Tensor values;
   at::Tensor extents;  // undefined where there are none
+  at::Tensor mask;     // the same
 };
 using Columns = std::vector<std::unique_ptr<Column>>;
 

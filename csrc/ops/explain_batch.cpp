@@ -21,6 +21,7 @@ namespace {
 // What is known of an item before the others are.
 struct Note {
   bool accepted;
+  bool truncated;
   Reason reason;
   c10::ScalarType twin;
   std::int64_t numel;
@@ -57,9 +58,8 @@ py::object shape_in(PyObject* item) {
 
 Note take_note(SourceReader& reader, std::size_t index) {
   PyObject* item = reader.items()[index];
-  Note note{false, Reason::kNotAnArray, c10::ScalarType::Undefined,
-            0,     dtype_in(item),      shape_in(item),
-            ""};
+  Note note{false, false,          Reason::kNotAnArray, c10::ScalarType::Undefined,
+            0,     dtype_in(item), shape_in(item),      ""};
   try {
     const Plan plan = reader.read(index);
     note.accepted = true;
@@ -81,6 +81,7 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
   const bool is_as_it_is = note.reason == Reason::kCopyRequested || note.reason == Reason::kCast;
   const char* reason = !is_as_it_is      ? reason_text(note.reason)
                        : note.twin != to ? reason_text(Reason::kCast)
+                       : note.truncated  ? "truncated"
                                          : "part of the batch";
   std::int64_t nbytes = 0;
   const auto itemsize = static_cast<std::int64_t>(c10::elementSize(to));
@@ -88,6 +89,16 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
     nbytes = 0;  // there is an error anyhow
   return py::make_tuple("copied", reason, note.shape, note.dtype_in, dtype_object(to), nbytes,
                         py::none());
+}
+
+void truncate_all(Sources& sources, const Truncation& truncation, std::vector<Note>& notes) {
+  truncate(sources, truncation);
+  auto note = notes.begin();
+  sources.for_each([&note](const ArrayView&, std::int64_t numel) {
+    note->truncated = numel != note->numel;
+    note->numel = numel;
+    ++note;
+  });
 }
 
 }  // namespace
@@ -105,6 +116,7 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
   if (error.empty()) {
     try {
       check_date_units(reader.items(), reader.sources());
+      truncate_all(reader.sources(), options.truncation, notes);
       const Layout layout = plan_layout(reader.sources(), options.layout);
       dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
       static_cast<void>(checked_nbytes(layout.shape, *dtype));
@@ -125,6 +137,7 @@ void ignore_unused(BatchOptions& options) {
   const Operation operation = options.layout.operation;
   if (operation == Operation::kPad || operation == Operation::kJagged) options.layout.dim = 0;
   if (operation == Operation::kJagged) options.channel_dim.reset();
+  if (operation != Operation::kPad) options.truncation = {};
 }
 
 }  // namespace tensorlift

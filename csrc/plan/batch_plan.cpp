@@ -2,10 +2,91 @@
 
 #include <algorithm>
 
+#include "errors.h"
 #include "memory/output.h"
 #include "plan/promote.h"
 
 namespace tensorlift {
+
+namespace {
+
+// Dimensions of the arrays, counted from 0. Throws IndexError or ValueError.
+Shape mask_dims(const MaskOptions& mask, std::int64_t ndim) {
+  Shape dims;
+  if (!mask.dims) {
+    for (std::int64_t d = 0; d < ndim; ++d) dims.push_back(d);
+    return dims;
+  }
+  for (const std::int64_t dim : *mask.dims) {
+    if (dim < -ndim || dim >= ndim) {
+      throw IndexError("mask_dim: expected " +
+                       (ndim == 0 ? "None for 0-d arrays"
+                                  : "a number from " + std::to_string(-ndim) + " to " +
+                                        std::to_string(ndim - 1)) +
+                       ", got " + std::to_string(dim) + ".");
+    }
+    const std::int64_t counted = dim < 0 ? dim + ndim : dim;
+    if (std::find(dims.begin(), dims.end(), counted) != dims.end()) {
+      throw ValueError("mask_dim: expected each dimension once, got " + std::to_string(dim) +
+                       " again.");
+    }
+    dims.push_back(counted);
+  }
+  return dims;
+}
+
+// For each array one of the same sizes in these dimensions.
+Sources repeated(const char* number, c10::ScalarType dtype, const BatchPlan& batch,
+                 c10::IntArrayRef dims) {
+  const auto ndim = static_cast<std::size_t>(batch.extents_shape()->back());
+  std::vector<std::int64_t> sizes(batch.sources.size() * ndim);
+  batch.write_extents(sizes.data());
+  static constexpr std::int64_t kNoStrides[kMaxDims] = {};
+  Shape shape(dims.size());
+  ArrayView view;
+  view.data = const_cast<char*>(number);  // only read
+  view.shape = shape.data();
+  view.strides = kNoStrides;
+  view.ndim = static_cast<int>(dims.size());
+  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(c10::elementSize(dtype))};
+  Sources ones;
+  ones.reserve(batch.sources.size());
+  for (std::size_t i = 0; i < batch.sources.size(); ++i) {
+    std::int64_t numel = 1;
+    for (std::size_t d = 0; d < dims.size(); ++d) {
+      shape[d] = sizes[i * ndim + static_cast<std::size_t>(dims[d])];
+      numel *= shape[d];
+    }
+    ones.add(view, numel);
+  }
+  return ones;
+}
+
+// Of a batch of ones, whose slots are as the batch's in these dimensions.
+JoinOptions mask_options(const JoinOptions& options, c10::IntArrayRef dims) {
+  JoinOptions mask;
+  mask.layout.operation = Operation::kPad;
+  mask.layout.pad_to_multiple_of = {{}, false};
+  mask.layout.pad_left = {{}, false};
+  for (const std::int64_t dim : dims) {
+    const auto d = static_cast<std::size_t>(dim);
+    mask.layout.pad_to_multiple_of.values.push_back(options.layout.pad_to_multiple_of[d]);
+    mask.layout.pad_left.values.push_back(options.layout.pad_left[d]);
+  }
+  mask.dtype = options.mask->dtype;
+  return mask;
+}
+
+Shape dims_of_mask(const BatchPlan& batch, const JoinOptions& options) {
+  return mask_dims(*options.mask, static_cast<std::int64_t>(batch.layout.shape.size()) - 1);
+}
+
+}  // namespace
+
+Mask::Mask(const BatchPlan& batch, const JoinOptions& options)
+    : one(1, options.mask->dtype),
+      ones(repeated(one.number(), options.mask->dtype, batch, dims_of_mask(batch, options))),
+      plan(ones, mask_options(options, dims_of_mask(batch, options))) {}
 
 BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
     : sources(all),
@@ -13,7 +94,10 @@ BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
       dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
       padding(options.padding, dtype),
       nbytes(checked_nbytes(layout.shape, dtype)),
+      mask(options.mask ? std::make_unique<const Mask>(*this, options) : nullptr),
       strides_(batch_strides(sources, layout, options.memory_format)) {}
+
+BatchPlan::~BatchPlan() = default;
 
 std::optional<Shape> BatchPlan::extents_shape() const {
   const auto arrays = static_cast<std::int64_t>(sources.size());

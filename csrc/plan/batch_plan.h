@@ -7,14 +7,22 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "copy/padding.h"
 #include "plan/layout.h"
 #include "plan/memory_format.h"
 #include "plan/sources.h"
+#include "plan/truncation.h"
 
 namespace tensorlift {
+
+// A mask that is asked for beside a padded batch.
+struct MaskOptions {
+  c10::ScalarType dtype;
+  std::optional<Shape> dims;  // of the arrays, that the mask has as well; none: all
+};
 
 // What is asked for.
 struct JoinOptions {
@@ -22,13 +30,19 @@ struct JoinOptions {
   std::optional<c10::ScalarType> dtype;            // none: promoted
   std::optional<c10::MemoryFormat> memory_format;  // none: as torch chooses it
   c10::Scalar padding = 0;
+  Truncation truncation;            // kPad; for truncate(), which comes first
+  std::optional<MaskOptions> mask;  // kPad
 };
+
+struct Mask;
 
 // Borrows the sources.
 struct BatchPlan {
   // Throws ValueError or IndexError (see plan_layout(), Padding, batch_strides(),
   // checked_nbytes()), or TypeError: dtypes that do not promote.
   BatchPlan(const Sources& all, const JoinOptions& options);
+  ~BatchPlan();
+  BatchPlan(BatchPlan&& other) = delete;
 
   [[nodiscard]] bool is_contiguous() const { return strides_.is_contiguous; }
   [[nodiscard]] const Shape& strides() const { return strides_.strides; }  // elements
@@ -44,9 +58,20 @@ struct BatchPlan {
   const c10::ScalarType dtype;
   const Padding padding;
   const std::size_t nbytes;
+  const std::unique_ptr<const Mask> mask;  // null where none is asked for
 
  private:
   const BatchStrides strides_;
+};
+
+// What says which elements of a padded batch are those of an array: a padded batch of ones, all of
+// which are read from one number.
+struct Mask {
+  Mask(const BatchPlan& batch, const JoinOptions& options);
+
+  const Padding one;
+  const Sources ones;
+  const BatchPlan plan;
 };
 
 }  // namespace tensorlift

@@ -22,8 +22,8 @@ int wrapped(std::int64_t dim, int ndim) {
 
 Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
   const Shape first = sources.shape_copy(sources.forms()[0]);
-  Layout layout{Operation::kStack, wrapped(options.dim, static_cast<int>(first.size()) + 1), false,
-                first, false};
+  Layout layout{Operation::kStack, wrapped(options.dim, static_cast<int>(first.size()) + 1), first,
+                false};
   for (const auto& form : sources.forms()) {
     if (sources.shape_copy(form) == first) continue;
     throw ValueError(
@@ -64,9 +64,9 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
     }
     if (model == nullptr && !is_passed_over(sources, form)) model = &form;
   }
-  if (model == nullptr) return {options.operation, 0, false, Shape{0}, false};
-  Layout layout{options.operation, wrapped(options.dim, model->ndim), false,
-                sources.shape_copy(*model), false};
+  if (model == nullptr) return {options.operation, 0, Shape{0}, false};
+  Layout layout{options.operation, wrapped(options.dim, model->ndim), sources.shape_copy(*model),
+                false};
   const auto dim = static_cast<std::size_t>(layout.dim);
   const Shape like = layout.shape;
   std::int64_t length = 0;
@@ -92,8 +92,13 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
   return layout;
 }
 
-std::int64_t multiple_for(const LayoutOptions& options, std::size_t dim) {
-  return options.one_multiple ? options.pad_to_multiple_of[0] : options.pad_to_multiple_of[dim];
+template <typename T>
+void check_count(const PerDimension<T>& option, const char* name, const char* one,
+                 std::size_t ndim) {
+  if (option.is_one || option.values.size() == ndim) return;
+  throw ValueError(std::string(name) + ": expected " + one + ", or one for each of the " +
+                   std::to_string(ndim) + " dimensions, got " +
+                   std::to_string(option.values.size()) + " of them.");
 }
 
 Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
@@ -117,13 +122,12 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
       largest[d] = std::max(largest[d], size);
     }
   }
-  if (!options.one_multiple && options.pad_to_multiple_of.size() != largest.size()) {
-    throw ValueError("pad_to_multiple_of: expected an int, or one for each of the " +
-                     std::to_string(largest.size()) + " dimensions, got " +
-                     std::to_string(options.pad_to_multiple_of.size()) + " of them.");
-  }
+  check_count(options.pad_to_multiple_of, "pad_to_multiple_of", "an int", largest.size());
+  check_count(options.pad_left, "padding_side", "\"right\" or \"left\"", largest.size());
+  std::bitset<kMaxDims> pad_left;
   for (std::size_t d = 0; d < largest.size(); ++d) {
-    const std::int64_t multiple = multiple_for(options, d);
+    pad_left[d] = options.pad_left[d];
+    const std::int64_t multiple = options.pad_to_multiple_of[d];
     const std::int64_t over = largest[d] % multiple;
     if (over == 0) continue;
     has_padding = true;
@@ -132,7 +136,7 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
     }
   }
   largest.insert(largest.begin(), static_cast<std::int64_t>(sources.size()));
-  return {Operation::kPad, 0, options.pad_left, largest, has_padding};
+  return {Operation::kPad, 0, largest, has_padding, pad_left};
 }
 
 }  // namespace
@@ -182,8 +186,9 @@ char* Slots::next_of_many_sizes(const ArrayView& view) {
   }
   next_ += step_;
   char* first = slot_;
-  for (int d = 0; layout_.pad_left && d < view.ndim; ++d) {
+  for (int d = 0; d < view.ndim; ++d) {
     const auto dim = static_cast<std::size_t>(d);
+    if (!layout_.pad_left[dim]) continue;
     first += (slot_shape_[dim] - view.shape[d]) * strides_[dim];
   }
   return first;

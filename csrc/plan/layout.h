@@ -2,7 +2,9 @@
 #pragma once
 
 #include <c10/util/ArrayRef.h>
+#include <c10/util/SmallVector.h>
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,20 +15,28 @@ namespace tensorlift {
 
 enum class Operation : std::uint8_t { kStack, kCat, kPad, kJagged };
 
+// What holds for all dimensions of the arrays, or something for each.
+template <typename T>
+struct PerDimension {
+  c10::SmallVector<T, 4> values;
+  bool is_one = true;  // value, for all
+
+  [[nodiscard]] T operator[](std::size_t dim) const { return values[is_one ? 0 : dim]; }
+};
+
 struct LayoutOptions {
   Operation operation = Operation::kStack;
-  std::int64_t dim = 0;      // kStack, kCat: may be negative
-  Shape pad_to_multiple_of;  // kPad: one number for all dimensions, or one for each
-  bool one_multiple = true;
-  bool pad_left = false;  // kPad
+  std::int64_t dim = 0;                                   // kStack, kCat: may be negative
+  PerDimension<std::int64_t> pad_to_multiple_of = {{1}};  // kPad
+  PerDimension<bool> pad_left = {{false}};                // kPad
 };
 
 struct Layout {
   Operation operation;
   int dim;           // kStack, kPad: the one that counts the arrays; else the one that they share
-  bool pad_left;     // kPad: arrays lie at the end of their slots
   Shape shape;       // of the batch
   bool has_padding;  // kPad: some array is smaller than its slot
+  std::bitset<kMaxDims> pad_left = {};  // kPad: dimensions in which arrays end where slots do
 };
 
 // Throws ValueError (there are no arrays, or one's shape does not fit: it is named) or IndexError
@@ -68,8 +78,9 @@ class Slots {
       if (padding > 0) {
         box[d] = padding;
         for (int inner = d + 1; inner < ndim; ++inner) box[inner] = slot_shape_[inner];
-        fill(ndim, box, layout_.pad_left ? data : data + view.shape[d] * strides_[d]);
-        if (layout_.pad_left) data += padding * strides_[d];
+        const bool is_left = layout_.pad_left[static_cast<std::size_t>(d)];
+        fill(ndim, box, is_left ? data : data + view.shape[d] * strides_[d]);
+        if (is_left) data += padding * strides_[d];
       }
       box[d] = view.shape[d];
       if (view.shape[d] == 0) return;  // all of it is padding; (0,) has no more dimensions

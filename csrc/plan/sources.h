@@ -65,6 +65,10 @@ class Sources {
     return {shape(form), shape(form) + form.ndim};
   }
 
+  // Leaves of the arrays of forms()[form] the elements [begin, begin + size) of a dimension, if
+  // that is within all of them.
+  void narrow(std::size_t form, int dim, std::int64_t begin, std::int64_t size);
+
   // Calls function(form, begin, end) with the form of arrays [begin, end), in order.
   template <typename Function>
   void for_each_form(Function function) const {

@@ -77,6 +77,10 @@ def pad(
     padding_value: object,
     padding_side: object,
     pad_to_multiple_of: object,
+    max_length: object,
+    truncate: object,
+    mask: object,
+    mask_dim: object,
     dtype: object,
     channel_dim: object,
     memory_format: object,
@@ -86,7 +90,7 @@ def pad(
     non_blocking: object,
     stream: object,
     threads: object,
-) -> tuple[torch.Tensor, torch.Tensor]: ...
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]: ...
 def jagged(
     arrays: object,
     dtype: object,
@@ -118,6 +122,8 @@ def explain_batch(
     operation: str,
     dim: object,
     pad_to_multiple_of: object,
+    max_length: object,
+    truncate: object,
     dtype: object,
     channel_dim: object,
 ) -> tuple[list[_Entry], tuple[int, ...] | None, torch.dtype | None, str | None]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 Arrays: TypeAlias = Iterable[npt.NDArray[Any] | np.generic]
 ArraysOrTensors: TypeAlias = Iterable[npt.NDArray[Any] | np.generic | torch.Tensor]
+Ragged: TypeAlias = Iterable[npt.NDArray[Any] | np.generic | torch.Tensor | Sequence[Any]]
 Device: TypeAlias = torch.device | str | int
 Number: TypeAlias = bool | int | float | complex | np.number[Any] | np.bool_
 Readonly: TypeAlias = Literal["warn", "share", "copy", "error"]

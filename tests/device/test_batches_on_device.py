@@ -17,7 +17,9 @@ from test_batch_parity import OPTIONS, lists
 
 
 def parts(result) -> list[torch.Tensor]:
-    return [result] if isinstance(result, torch.Tensor) else list(result)
+    """Without a mask that was not asked for."""
+    results = [result] if isinstance(result, torch.Tensor) else list(result)
+    return [tensor for tensor in results if tensor is not None]
 
 
 def check_like_host(operation: str, arrays: list, **options) -> None:
@@ -88,6 +90,15 @@ def test_pad(shapes, dtype, value, side):
 
 
 @pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("mask_dim", [None, 0])
+@pytest.mark.parametrize("mask", [True, torch.float32])
+def test_masks(mask, mask_dim):
+    arrays = [images(1, n, 40 - n)[0] for n in range(40)]
+    options = {"padding_side": ("left", "right"), "mask": mask, "mask_dim": mask_dim}
+    check_like_host("pad", arrays, max_length=(30, None), truncate="left", **options)
+
+
+@pytest.mark.usefixtures("small_ring")
 @pytest.mark.parametrize("dtype", [None, torch.float32])
 def test_jagged(dtype):
     arrays = [images(1, n, 7)[0] for n in range(1, 300, 3)]
@@ -122,7 +133,7 @@ def test_equal_dtypes_are_cast_on_the_device(fake):
 def test_padding_that_the_sources_do_not_have_is_not_cast_on_the_device(fake):
     arrays = [np.full(n, 3, np.uint8) for n in range(1000, 1100)]
     fake.reset_stats()
-    batch, sizes = tensorlift.pad(arrays, device=NAME, dtype=torch.float32, padding_value=-0.5)
+    batch, sizes, _ = tensorlift.pad(arrays, device=NAME, dtype=torch.float32, padding_value=-0.5)
     assert fake.stats().get("d2d_cast", 0) == 0
     assert batch.cpu().min() == -0.5
     assert sizes.cpu().flatten().tolist() == list(range(1000, 1100))

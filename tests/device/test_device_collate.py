@@ -38,7 +38,7 @@ def samples(count=4):
 
 def leaves(batch):
     return {
-        key: list(value) if isinstance(value, (tensorlift.Padded, tensorlift.Jagged)) else [value]
+        key: [leaf for leaf in torch.utils._pytree.tree_leaves(value) if leaf is not None]
         for key, value in batch.items()
         if key != "text"
     }

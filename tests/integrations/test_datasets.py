@@ -72,8 +72,8 @@ def test_rows_of_different_lengths_are_padded():
     tokens = datasets.Dataset.from_dict({"tokens": [[1, 2, 3], [4], [5, 6]]}).with_format("numpy")
 
     def collate(rows):
-        batch, sizes = tensorlift.pad([row["tokens"] for row in rows], padding_value=-1)
-        return {"tokens": batch, "length": sizes[:, 0]}
+        padded = tensorlift.pad([row["tokens"] for row in rows], padding_value=-1)
+        return {"tokens": padded.batch, "length": padded.lengths}
 
     (batch,) = DataLoader(tokens, batch_size=3, collate_fn=collate)
     assert batch["tokens"].tolist() == [[1, 2, 3], [4, -1, -1], [5, 6, -1]]

@@ -61,8 +61,9 @@ class BatchCase {
     options_.dim = operation_ == Operation::kStack ? bytes_.below(ndim + 1)
                    : operation_ == Operation::kCat ? bytes_.below(ndim)
                                                    : 0;
-    options_.pad_to_multiple_of = {ndim < 4 ? 1 + bytes_.below(4) : 1};
-    options_.pad_left = bytes_.flag();
+    options_.pad_to_multiple_of = {{ndim < 4 ? 1 + bytes_.below(4) : 1}};
+    options_.pad_left = {{}, false};
+    for (std::int64_t d = 0; d < ndim; ++d) options_.pad_left.values.push_back(bytes_.flag());
     const c10::ScalarType type = bytes_.one_of(kTypes);
     const std::int64_t count = 1 + bytes_.below(5);
     for (std::int64_t i = 0; i < count; ++i) {
@@ -128,7 +129,8 @@ class BatchCase {
         position[dim] += joined;
         return position;
       case Operation::kPad:
-        for (std::size_t d = 0; options_.pad_left && d < position.size(); ++d) {
+        for (std::size_t d = 0; d < position.size(); ++d) {
+          if (!options_.pad_left[d]) continue;
           position[d] += layout.shape[d + 1] - array.shape[d];
         }
         position.insert(position.begin(), number);

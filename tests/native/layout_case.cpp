@@ -79,10 +79,12 @@ Result expected_pad(Shapes shapes, const LayoutOptions& options) {
     if (shape.size() != result.size()) return std::nullopt;
     for (std::size_t d = 0; d < shape.size(); ++d) result[d] = std::max(result[d], shape[d]);
   }
-  if (!options.one_multiple && options.pad_to_multiple_of.size() != result.size())
-    return std::nullopt;
+  const auto fits = [&result](const auto& option) {
+    return option.is_one || option.values.size() == result.size();
+  };
+  if (!fits(options.pad_to_multiple_of) || !fits(options.pad_left)) return std::nullopt;
   for (std::size_t d = 0; d < result.size(); ++d) {
-    const std::int64_t multiple = options.pad_to_multiple_of[options.one_multiple ? 0 : d];
+    const std::int64_t multiple = options.pad_to_multiple_of[d];
     const std::int64_t over = result[d] % multiple;
     if (over == 0) continue;
     Wide rounded = result[d] - over;
@@ -149,11 +151,13 @@ LayoutOptions make_options(Bytes& bytes) {
   options.dim = options.operation == Operation::kJagged ? 0
                 : bytes.once_in(16)                     ? make_number(bytes)
                                                         : bytes.below(8) - 4;
-  options.one_multiple = bytes.flag();
-  const std::int64_t multiples = options.one_multiple ? 1 : bytes.below(4);
+  PerDimension<std::int64_t>& multiple = options.pad_to_multiple_of;
+  multiple = {{}, bytes.flag()};
+  const std::int64_t multiples = multiple.is_one ? 1 : bytes.below(4);
   for (std::int64_t i = 0; i < multiples; ++i) {
-    options.pad_to_multiple_of.push_back(std::max<std::int64_t>(make_dim_size(bytes), 1));
+    multiple.values.push_back(std::max<std::int64_t>(make_dim_size(bytes), 1));
   }
+  if (bytes.once_in(8)) options.pad_left = {{bytes.flag(), bytes.flag()}, false};
   return options;
 }
 

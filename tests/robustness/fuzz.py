@@ -54,11 +54,15 @@ def outcome(call: Callable[[], Any]) -> tuple[Result, list[tuple[type, str]]]:
 
 
 def tensors_of(result: Result) -> list[torch.Tensor]:
-    return [result] if isinstance(result, torch.Tensor) else list(result)
+    """Without a mask that was not asked for."""
+    results = [result] if isinstance(result, torch.Tensor) else list(result)
+    return [tensor for tensor in results if tensor is not None]
 
 
 # With two things wrong the two may find another one first.
-EITHER_FIRST = {"dim", "padding_value", "memory_format"}
+PADDING = ["padding_value", "padding_side", "pad_to_multiple_of"]
+PADDING += ["max_length", "truncate", "mask", "mask_dim"]
+EITHER_FIRST = {"dim", "memory_format", *PADDING}
 
 
 torch.zeros(1, dtype=torch.complex32)  # whose warning comes once a process
@@ -196,8 +200,12 @@ class World:
             "memory_format": [None, None, torch.channels_last, torch.channels_last_3d],
             "dim": [0, 0, 0, 1, -1, -1, 3, -4],
             "padding_value": [0, 1, -1, 2.5, True, 1j, 300],
-            "padding_side": ["right", "left"],
-            "pad_to_multiple_of": [1, 3, 2, (2,), (1, 2), [2, 1, 3]],
+            "padding_side": ["right", "left", "left", ("left", "right")],
+            "pad_to_multiple_of": [None, 1, 3, 2, (2,), (1, 2), [2, 1, 3]],
+            "max_length": [None, 1, 2, 3, 9, (2, 1), (None, 2)],
+            "truncate": [None, "right", "left"],
+            "mask": [False, True, True, torch.int64],
+            "mask_dim": [None, 0, -1, (0, 1), (1, 0)],
         }
         return {name: self.choose(values[name]) for name in names if self.one_in(3)}
 
@@ -300,7 +308,7 @@ COMMON = ["dtype", "channel_dim", "memory_format"]
 BATCHES = {
     "stack": [*COMMON, "dim"],
     "cat": [*COMMON, "dim"],
-    "pad": [*COMMON, "padding_value", "padding_side", "pad_to_multiple_of"],
+    "pad": [*COMMON, *PADDING],
     "jagged": ["dtype"],
 }
 

@@ -30,9 +30,12 @@ assert_type(
     tensorlift.pad(arrays, padding_value=-1, padding_side="left", pad_to_multiple_of=8),
     tensorlift.Padded,
 )
-batch, sizes = tensorlift.pad(arrays, pad_to_multiple_of=(8,))
+batch, sizes, mask = tensorlift.pad(arrays, pad_to_multiple_of=(8,), mask=torch.int64, mask_dim=0)
 assert_type(batch, torch.Tensor)
 assert_type(sizes, torch.Tensor)
+assert_type(mask, torch.Tensor | None)
+assert_type(tensorlift.pad([[1, 2], [3]], max_length=1, truncate="left").lengths, torch.Tensor)
+tensorlift.pad(arrays, padding_side=("left", "right"), max_length=(None, 4), truncate="right")
 values = tensorlift.jagged(arrays)
 assert_type(values, tensorlift.Jagged)
 assert_type(values.to_nested(), torch.Tensor)

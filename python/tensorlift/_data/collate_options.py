@@ -27,7 +27,7 @@ class Collate:
         dtype: what arrays, NumPy scalars, tensors and Python floats are cast to: one dtype for all,
             or a mapping from places to dtypes. Python ints and bools, which are labels more often
             than not, keep torch's dtypes unless their place is named.
-        pad: places of different shapes that become a :class:`tensorlift.Padded` (batch, sizes): a
+        pad: places of different shapes that become a :class:`tensorlift.Padded`: a
             mapping from places to the number that fills, or a collection of places (0). Lists of
             Python numbers, such as a tokenizer's, may stand there as well.
         jagged: places of different lengths that become a :class:`tensorlift.Jagged`

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from .. import _C
-from .._typing import ArraysOrTensors, Device, Number, Side
+from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
 
 
 def stack(
@@ -168,20 +168,33 @@ class Padded(NamedTuple):
 
     Attributes:
         batch: [arrays, ...]: the arrays, each in a slot of the largest's shape.
-        sizes: int64 [arrays, dimensions]: the shape of each before it was padded.
+        sizes: int64 [arrays, dimensions]: the shape of each before it was padded, and after it was
+            truncated.
+        mask: 1 where the batch has an element of an array, 0 where it is padding; None where it
+            was not asked for.
     """
 
     batch: torch.Tensor
     sizes: torch.Tensor
+    mask: torch.Tensor | None = None
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """int64 [arrays]: the sizes along the first dimension, a view of `sizes`."""
+        return self.sizes[:, 0]
 
 
 def pad(
-    arrays: ArraysOrTensors,
+    arrays: Ragged,
     /,
     *,
     padding_value: Number = 0,
-    padding_side: Side = "right",
+    padding_side: Side | Sequence[Side] = "right",
     pad_to_multiple_of: int | Sequence[int] | None = None,
+    max_length: int | Sequence[int | None] | None = None,
+    truncate: Side | None = None,
+    mask: bool | torch.dtype = False,
+    mask_dim: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
     memory_format: torch.memory_format | None = None,
@@ -196,42 +209,54 @@ def pad(
 
     For 1-D arrays of one dtype the batch is what :func:`torch.nn.utils.rnn.pad_sequence` with
     ``batch_first=True`` gives; mixed dtypes promote, where that takes the first's. Every element of
-    the result is written exactly once.
+    the result is written exactly once, and so is the mask, in the same pass.
 
     Args:
         arrays: as for :func:`stack`, with the same number of dimensions, of any sizes. One of shape
             (0,) is taken as one without rows: its size is 0, then those of the first of the others.
+            Lists of Python numbers, such as a tokenizer's, may stand among them.
         padding_value: what the padding consists of; within the range of the result's dtype.
-        padding_side: "right" pads behind the elements of every dimension, "left" before them.
+        padding_side: "right" pads behind the elements of every dimension, "left" before them; a
+            sequence has one of them for each dimension.
         pad_to_multiple_of: every dimension is padded to a multiple of this; a sequence has one
             number for each dimension, for instance ``(1, 32, 32)`` for (channels, height, width).
+        max_length: how long an array may be: its size along the first dimension. A sequence has one
+            number, or None, for each dimension. What is padded to a multiple may become longer.
+        truncate: what becomes of arrays that are longer: "right" drops their last elements, "left"
+            the first ones. None refuses them.
+        mask: True for a mask of ``torch.bool`` beside the batch, or a dtype for one of that.
+        mask_dim: the dimensions of the arrays that the mask has, in this order, besides the one of
+            the batch; None for all. For instance 0 for a mask [arrays, length] of arrays of shape
+            (length, features), ``(1, 2)`` for one [arrays, height, width] of images.
         dtype: as for :func:`stack`.
-        channel_dim: as for :func:`stack`.
+        channel_dim: as for :func:`stack`. The dimensions above are counted after it.
         memory_format: as for :func:`stack`; None is contiguous.
         out: as for :func:`stack`; it gets the batch.
         pin_memory: as for :func:`stack`; the sizes stay in pageable memory.
-        device: as for :func:`stack`; the sizes are there as well.
+        device: as for :func:`stack`; the sizes and the mask are there as well.
         non_blocking: as for :func:`stack`.
         stream: as for :func:`stack`.
         threads: as for :func:`stack`.
 
     Returns:
-        The named tuple (batch, sizes).
+        The named tuple (batch, sizes, mask).
 
     Raises:
         TypeError: as for :func:`stack`.
-        ValueError: as for :func:`stack`, with different numbers of dimensions instead of shapes.
-        IndexError: `channel_dim` is out of range.
+        ValueError: as for :func:`stack`, with different numbers of dimensions instead of shapes;
+            an array is longer than `max_length`; a sequence has not one item for each dimension.
+        IndexError: `channel_dim` or `mask_dim` is out of range.
         RuntimeError: as for :func:`stack`.
 
     Example:
         >>> import numpy as np, tensorlift
-        >>> batch, sizes = tensorlift.pad([np.array([1, 2, 3]), np.array([4])], padding_value=-1)
-        >>> batch
+        >>> tokens = [np.array([1, 2, 3]), np.array([4])]
+        >>> tensorlift.pad(tokens, padding_value=-1).batch
         tensor([[ 1,  2,  3],
                 [ 4, -1, -1]])
-        >>> sizes.tolist()
-        [[3], [1]]
+        >>> batch, sizes, mask = tensorlift.pad(tokens, max_length=2, truncate="right", mask=True)
+        >>> batch.tolist(), sizes.tolist(), mask.tolist()
+        ([[1, 2], [4, 0]], [[2], [1]], [[True, True], [True, False]])
     """
     return Padded(
         *_C.pad(
@@ -239,6 +264,10 @@ def pad(
             padding_value,
             padding_side,
             pad_to_multiple_of,
+            max_length,
+            truncate,
+            mask,
+            mask_dim,
             dtype,
             channel_dim,
             memory_format,
@@ -281,7 +310,7 @@ class Jagged(NamedTuple):
 
 
 def jagged(
-    arrays: ArraysOrTensors,
+    arrays: Ragged,
     /,
     *,
     dtype: torch.dtype | None = None,
@@ -300,7 +329,7 @@ def jagged(
 
     Args:
         arrays: as for :func:`stack`, of shapes (length, ...) with any lengths; (0,) is of length 0
-            whatever the other dimensions are.
+            whatever the other dimensions are. Lists of Python numbers may stand among them.
         dtype: as for :func:`stack`.
         out: as for :func:`stack`; it gets the values.
         pin_memory: as for :func:`stack`; the offsets stay in pageable memory.

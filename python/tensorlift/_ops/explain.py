@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import torch
 
 from .. import _C
-from .._typing import ArraysOrTensors, Operation, Readonly
+from .._typing import Operation, Ragged, Readonly, Side
 from .explanation import Entry, Explanation
 
 
 def explain(
-    arrays: ArraysOrTensors,
+    arrays: Ragged,
     /,
     *,
     operation: Operation = "from_numpy",
@@ -24,11 +24,13 @@ def explain(
     dim: int = 0,
     channel_dim: int | None = None,
     pad_to_multiple_of: int | Sequence[int] | None = None,
+    max_length: int | Sequence[int | None] | None = None,
+    truncate: Side | None = None,
 ) -> Explanation:
     """Says what an operation would do with every array, and why, without doing it.
 
     Options that an operation does not have are ignored; those that are not here (`memory_format`,
-    `out`, `value`, ...) change nothing of what happens to the arrays.
+    `out`, `padding_value`, ...) change nothing of what happens to the arrays.
 
     Args:
         arrays: as for the operation; what that would refuse is an entry here, not an error.
@@ -39,6 +41,8 @@ def explain(
         dim: as for :func:`stack` and :func:`cat`.
         channel_dim: as for :func:`stack`, :func:`cat` and :func:`pad`.
         pad_to_multiple_of: as for :func:`pad`.
+        max_length: as for :func:`pad`.
+        truncate: as for :func:`pad`.
 
     Returns:
         One :class:`Entry` per array, in order, and for a batch its shape and dtype; printing it
@@ -67,7 +71,7 @@ def explain(
         answers = _C.explain(arrays, dtype, copy, readonly)
         return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))
     answers, shape, result, error = _C.explain_batch(
-        arrays, operation, dim, pad_to_multiple_of, dtype, channel_dim
+        arrays, operation, dim, pad_to_multiple_of, max_length, truncate, dtype, channel_dim
     )
     entries = [Entry(index, *answer) for index, answer in enumerate(answers)]
     return Explanation(blame(entries, error), shape=shape, dtype=result, error=error)

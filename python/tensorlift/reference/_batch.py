@@ -9,10 +9,22 @@ import numpy as np
 import torch
 
 from .._ops.batch import Jagged, Padded
-from .._typing import ArraysOrTensors, Device, Number, Side
-from ._convert import as_list, cast
+from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
+from ._convert import CASTABLE, as_list, cast
 from ._device import check_device, on_device
-from ._layout import first, joined_shape, padded_shape, stacked_shape, with_dimensions, wrapped
+from ._layout import (
+    check_side,
+    first,
+    for_each,
+    joined_shape,
+    mask_dims,
+    padded_shape,
+    per_dimension,
+    stacked_shape,
+    truncated,
+    with_dimensions,
+    wrapped,
+)
 from ._output import finish, make_output
 from ._read import models, read
 
@@ -77,12 +89,16 @@ def cat(
 
 
 def pad(
-    arrays: ArraysOrTensors,
+    arrays: Ragged,
     /,
     *,
     padding_value: Number = 0,
-    padding_side: Side = "right",
+    padding_side: Side | Sequence[Side] = "right",
     pad_to_multiple_of: int | Sequence[int] | None = None,
+    max_length: int | Sequence[int | None] | None = None,
+    truncate: Side | None = None,
+    mask: bool | torch.dtype = False,
+    mask_dim: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
     memory_format: torch.memory_format | None = None,
@@ -95,30 +111,57 @@ def pad(
 ) -> Padded:
     """What :func:`tensorlift.pad` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
-    if not isinstance(padding_side, str):
-        raise TypeError(f'padding_side: expected "right" or "left", got {padding_side!r}.')
-    if padding_side not in ("right", "left"):
-        raise ValueError(f'padding_side: expected "right" or "left", got {padding_side!r}.')
+    sides = per_dimension("padding_side", padding_side, check_side)
+    mask_dtype = _mask_dtype(mask, mask_dim)
     if not isinstance(padding_value, (bool, int, float, complex, np.number, np.bool_)):
         raise TypeError(f"padding_value: expected a number, got {padding_value!r}.")
     items = _numbers_as_tensors(as_list(arrays))
-    tensors = with_dimensions(read(items, dtype, channel_dim, threads, pass_over=True))
+    read_ones = read(items, dtype, channel_dim, threads, pass_over=True)
+    tensors = with_dimensions(truncated(read_ones, max_length, truncate))
     shape = padded_shape(tensors, pad_to_multiple_of)
+    sides = for_each("padding_side", sides, len(shape) - 1)
     result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
     result.copy_(_padding(padding_value, result.dtype))
     for slot, tensor in zip(result, tensors, strict=True):
-        place = slot
-        for dim, size in enumerate(tensor.shape):
-            place = place.narrow(dim, slot.shape[dim] - size if padding_side == "left" else 0, size)
-        place.copy_(cast(tensor, result.dtype))
+        _place(slot, tensor.shape, sides).copy_(cast(tensor, result.dtype))
     sizes = torch.tensor([list(tensor.shape) for tensor in tensors], dtype=torch.int64)
     sizes = sizes.reshape(len(tensors), -1)
+    written = None
+    if mask_dtype is not None:
+        dims = mask_dims(mask_dim, len(sides))
+        written = torch.zeros([shape[0], *(shape[1 + dim] for dim in dims)], dtype=mask_dtype)
+        for slot, tensor in zip(written, tensors, strict=True):
+            box = [tensor.shape[dim] for dim in dims]
+            _place(slot, box, [sides[dim] for dim in dims]).fill_(1)
     batch = finish(result, out, tensors)
-    return Padded(on_device(batch, target, stream), on_device(sizes, target, stream))
+    return Padded(
+        on_device(batch, target, stream),
+        on_device(sizes, target, stream),
+        None if written is None else on_device(written, target, stream),
+    )
+
+
+def _place(slot: torch.Tensor, box: Sequence[int], sides: Sequence[Side]) -> torch.Tensor:
+    """The part of a slot where an array of this shape lies."""
+    for dim, (size, side) in enumerate(zip(box, sides, strict=True)):
+        slot = slot.narrow(dim, slot.shape[dim] - size if side == "left" else 0, size)
+    return slot
+
+
+def _mask_dtype(mask: bool | torch.dtype, mask_dim: Any) -> torch.dtype | None:
+    if mask is False:
+        if mask_dim is not None:
+            raise ValueError(f"mask_dim: expected None without mask=, got {mask_dim!r}.")
+        return None
+    if mask is True:
+        return torch.bool
+    if mask not in CASTABLE:
+        raise TypeError(f"mask: expected True, False or a torch.dtype, got {mask!r}.")
+    return mask
 
 
 def jagged(
-    arrays: ArraysOrTensors,
+    arrays: Ragged,
     /,
     *,
     dtype: torch.dtype | None = None,

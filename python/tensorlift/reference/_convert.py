@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex, get_args
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from .._ops.explanation import Entry
-from .._typing import Arrays, ArraysOrTensors, Device, Readonly
+from .._typing import Arrays, Device, Readonly
 from ._device import check_device, on_device
 
 # (kind, itemsize) of NumPy's dtypes; not its type numbers, which depend on the platform.
@@ -147,7 +147,7 @@ def check_threads(threads: object) -> None:
         raise ValueError(message)
 
 
-def as_list(arrays: ArraysOrTensors) -> list[Any]:
+def as_list(arrays: Iterable[Any]) -> list[Any]:
     if isinstance(arrays, (np.ndarray, torch.Tensor, str, bytes, Mapping)):
         raise TypeError(f"arrays: expected a list of numpy.ndarray, got {type(arrays).__name__}.")
     return list(arrays)

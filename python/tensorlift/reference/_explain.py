@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +11,21 @@ import torch
 
 from .._ops.explain import blame
 from .._ops.explanation import Entry, Explanation
-from .._typing import ArraysOrTensors, Operation, Readonly
+from .._typing import Operation, Ragged, Readonly, Side
 from ._convert import as_list, check_dtype, check_options, plan_item
-from ._layout import joined_shape, padded_shape, promoted_dtype, stacked_shape, with_dimensions
+from ._layout import (
+    joined_shape,
+    padded_shape,
+    promoted_dtype,
+    stacked_shape,
+    truncated,
+    with_dimensions,
+)
 from ._read import channels_first, check_date_units, read_item
 
 
 def explain(
-    arrays: ArraysOrTensors,
+    arrays: Ragged,
     /,
     *,
     operation: Operation = "from_numpy",
@@ -27,6 +35,8 @@ def explain(
     dim: int = 0,
     channel_dim: int | None = None,
     pad_to_multiple_of: int | Sequence[int] | None = None,
+    max_length: int | Sequence[int | None] | None = None,
+    truncate: Side | None = None,
 ) -> Explanation:
     """What :func:`tensorlift.explain` says."""
     if operation == "from_numpy":
@@ -55,6 +65,8 @@ def explain(
         return Explanation(entries, error=rejected[0])
     try:
         check_date_units(as_list(arrays))
+        if operation == "pad":
+            tensors = truncated(tensors, max_length, truncate)
         shape = _shape(tensors, operation, dim, pad_to_multiple_of)
         result = promoted_dtype(tensors) if dtype is None else dtype
     except (TypeError, ValueError, IndexError) as error:
@@ -100,5 +112,7 @@ def _accepted(index: int, item: Any, tensor: torch.Tensor, dtype: torch.dtype | 
         reason = "misaligned data"
     if reason in ("copy=True", "cast"):
         reason = "part of the batch" if tensor.dtype == result else "cast"
+    if reason == "part of the batch" and tensor.numel() != math.prod(item.shape):
+        reason = "truncated"
     nbytes = tensor.numel() * result.itemsize
     return Entry(index, "copied", reason, tuple(item.shape), item.dtype, result, nbytes)

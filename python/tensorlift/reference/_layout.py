@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -56,24 +56,109 @@ def padded_shape(
     tensors: list[torch.Tensor], pad_to_multiple_of: int | Sequence[int] | None
 ) -> list[int]:
     ndim = first(tensors).dim()
-    asked = 1 if pad_to_multiple_of is None else pad_to_multiple_of
-    multiples = list(asked) if isinstance(asked, Sequence) else [asked]
-    for multiple in multiples:
-        is_number = isinstance(multiple, SupportsIndex) and not isinstance(multiple, np.ndarray)
-        if isinstance(multiple, bool) or not is_number:
-            raise TypeError(f"pad_to_multiple_of: expected positive ints, got {asked!r}.")
-        if operator.index(multiple) < 1:
-            raise ValueError(f"pad_to_multiple_of: expected positive ints, got {asked!r}.")
+    multiples = per_dimension(
+        "pad_to_multiple_of", 1 if pad_to_multiple_of is None else pad_to_multiple_of, _positive
+    )
     for index, tensor in enumerate(tensors):
         if tensor.dim() != ndim:
             raise ValueError(f"arrays[{index}]: expected a {ndim}-D array, got {tensor.dim()}-D.")
-    if not isinstance(asked, Sequence):
-        multiples = multiples * ndim
-    if len(multiples) != ndim:
-        raise ValueError(f"pad_to_multiple_of: expected {ndim} ints, got {len(multiples)}.")
     largest = [max(t.shape[d] for t in tensors) for d in range(ndim)]
+    multiples = for_each("pad_to_multiple_of", multiples, ndim)
     rounded = [-(-size // m) * m for size, m in zip(largest, multiples, strict=True)]
     return [len(tensors), *rounded]
+
+
+def truncated(
+    tensors: list[torch.Tensor],
+    max_length: int | Sequence[int | None] | None,
+    truncate: str | None,
+) -> list[torch.Tensor]:
+    if truncate is not None:
+        check_side("truncate", truncate)
+    if max_length is None:
+        if truncate is not None:
+            raise ValueError(f"truncate: expected None without max_length=, got {truncate!r}.")
+        return tensors
+    limits = per_dimension("max_length", max_length, _limit)
+    if not tensors:
+        return tensors
+    if isinstance(limits, list):
+        model = next((t for t in tensors if t.dim() > 0 and t.shape != (0,)), tensors[0])
+        limits = for_each("max_length", limits, model.dim())
+    else:
+        limits = [limits]
+    return [_truncated(index, tensor, limits, truncate) for index, tensor in enumerate(tensors)]
+
+
+def _truncated(
+    index: int, tensor: torch.Tensor, limits: list[int | None], truncate: str | None
+) -> torch.Tensor:
+    for dim, limit in enumerate(limits[: tensor.dim()]):
+        over = 0 if limit is None else tensor.shape[dim] - limit
+        if limit is None or over <= 0:
+            continue
+        if truncate is None:
+            raise ValueError(
+                f"arrays[{index}]: expected at most {limit} elements in dimension {dim}, got shape "
+                f"{tuple(tensor.shape)}."
+            )
+        tensor = tensor.narrow(dim, over if truncate == "left" else 0, limit)
+    return tensor
+
+
+def per_dimension(name: str, option: Any, check: Callable[[str, Any], Any]) -> Any:
+    """One value, or a list of them; check() says what is wrong with one."""
+    if isinstance(option, str) or not isinstance(option, Sequence):
+        return check(name, option)
+    return [check(name, item) for item in option]
+
+
+def for_each(name: str, values: Any, ndim: int) -> list[Any]:
+    """A value for each dimension."""
+    if not isinstance(values, list):
+        return [values] * ndim
+    if len(values) != ndim:
+        raise ValueError(f"{name}: expected {ndim} of them, got {len(values)}.")
+    return values
+
+
+def check_side(name: str, side: Any) -> str:
+    if not isinstance(side, str):
+        raise TypeError(f'{name}: expected "right" or "left", got {side!r}.')
+    if side not in ("right", "left"):
+        raise ValueError(f'{name}: expected "right" or "left", got {side!r}.')
+    return side
+
+
+def _limit(name: str, number: Any) -> int | None:
+    return None if number is None else _positive(name, number)
+
+
+def _positive(name: str, number: Any) -> int:
+    is_number = isinstance(number, SupportsIndex) and not isinstance(number, np.ndarray)
+    if isinstance(number, bool) or not is_number:
+        raise TypeError(f"{name}: expected positive ints, got {number!r}.")
+    if operator.index(number) < 1:
+        raise ValueError(f"{name}: expected positive ints, got {number!r}.")
+    return operator.index(number)
+
+
+def mask_dims(mask_dim: int | Sequence[int] | None, ndim: int) -> list[int]:
+    if mask_dim is None:
+        return list(range(ndim))
+    dims = per_dimension("mask_dim", mask_dim, lambda _, dim: _mask_dim(dim, ndim))
+    dims = dims if isinstance(dims, list) else [dims]
+    if len(set(dims)) != len(dims):
+        raise ValueError(f"mask_dim: expected each dimension once, got {mask_dim!r}.")
+    return dims
+
+
+def _mask_dim(dim: Any, ndim: int) -> int:
+    if isinstance(dim, bool) or not isinstance(dim, SupportsIndex):
+        raise TypeError(f"mask_dim: expected ints, got {dim!r}.")
+    if not -ndim <= operator.index(dim) < ndim:
+        raise IndexError(f"mask_dim: expected a number from {-ndim} to {ndim - 1}, got {dim!r}.")
+    return operator.index(dim) % ndim
 
 
 def promoted_dtype(tensors: list[torch.Tensor]) -> torch.dtype:

@@ -1,0 +1,17 @@
+#include "plan/sources.h"
+
+namespace tensorlift {
+
+void Sources::narrow(std::size_t form, int dim, std::int64_t begin, std::int64_t size) {
+  Form& narrowed = forms_[form];
+  std::int64_t* shape = extents_.data() + narrowed.extents;
+  const std::int64_t stride = shape[narrowed.ndim + dim];
+  const std::size_t end = form + 1 < forms_.size() ? forms_[form + 1].first : data_.size();
+  for (std::size_t i = narrowed.first; i < end; ++i) data_[i] += begin * stride;
+  shape[dim] = size;
+  if (narrowed.numel == 0) return;  // whose other sizes may be anything
+  narrowed.numel = 1;
+  for (int d = 0; d < narrowed.ndim; ++d) narrowed.numel *= shape[d];
+}
+
+}  // namespace tensorlift
