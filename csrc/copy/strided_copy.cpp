@@ -85,6 +85,10 @@ inline void copy_row(const char* __restrict row, std::int64_t stride, char* __re
     }
   } else if (stride == -kSize) {
     copy_items<Item, kSwap>(row, -kSize, target, columns);
+  } else if (stride == 3 * kSize) {  // a channel of pixels
+    copy_items<Item, kSwap>(row, 3 * kSize, target, columns);
+  } else if (stride == 4 * kSize) {
+    copy_items<Item, kSwap>(row, 4 * kSize, target, columns);
   } else if (stride == 0) {
     repeat_item<Item, kSwap>(row, target, columns);
   } else {
