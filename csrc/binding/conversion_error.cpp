@@ -19,10 +19,15 @@ std::string not_an_array(PyObject* item) {
       std::string("expected numpy.ndarray, got ") + Py_TYPE(item)->tp_name + ". ";
   if (is_tensor(item)) return got + "It is a tensor already: leave it out of the list.";
   if (item == Py_None) return got + "Leave it out of the list.";
-  if (PyUnicode_Check(item) || PyBytes_Check(item) || PyObject_HasAttrString(item, "__fspath__")) {
+  if (PyBytes_Check(item)) return got + "Use numpy.frombuffer(bytes, dtype) where it is numbers.";
+  if (PyUnicode_Check(item) || PyObject_HasAttrString(item, "__fspath__")) {
     return got + "Load the file with numpy.load(), or turn text into numbers, first.";
   }
-  return got + "Convert it with numpy.asarray() first.";
+  if (PyObject_HasAttrString(item, "toarray")) return got + "Use its toarray().";
+  if (PyObject_HasAttrString(item, "to_numpy")) return got + "Use its to_numpy().";
+  const bool is_of_numbers = PyList_Check(item) || PyTuple_Check(item) || PyNumber_Check(item) != 0;
+  if (is_of_numbers) return got + "Convert it with numpy.asarray() first.";
+  return got + "Pass an array, or an object with the buffer protocol, DLPack or __array__.";
 }
 
 // What to do about a dtype that torch has no counterpart for.

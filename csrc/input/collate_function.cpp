@@ -4,6 +4,7 @@
 
 #include "binding/made_once.h"
 #include "binding/torch_objects.h"
+#include "input/foreign_memory.h"
 
 namespace tensorlift {
 namespace {
@@ -80,8 +81,12 @@ CollateFunction of_container(PyObject* value, bool& may_be_kept) {
       return of_kind(Joining::kDataclass, names_of_fields(type));
     }
   }
+  // torch has nothing for them, but for those that count as sequences.
+  const bool is_memory = has_foreign_memory(value) &&
+                         !is_instance(value, "collections.abc", "Mapping") &&
+                         !is_instance(value, "collections.abc", "Sequence");
   may_be_kept = false;  // somebody may register the type as another
-  return of_kind(Joining::kOther);
+  return of_kind(is_memory ? Joining::kArrays : Joining::kOther);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "binding/torch_objects.h"
 #include "errors.h"
+#include "input/foreign_memory.h"
 
 namespace tensorlift {
 namespace {
@@ -47,6 +48,25 @@ Items::Items(Items&& other) noexcept
   if (!own_.empty()) items_ = own_.data();  // a short list lies in the object itself
   other.own_.clear();
   other.size_ = 0;
+}
+
+void Items::read_foreign(std::size_t index) {
+  if (!has_foreign_memory(items_[index])) return;
+  if (own_.empty()) {  // until now the caller holds them
+    own_.assign(items_, items_ + size_);
+    for (PyObject* item : own_) Py_INCREF(item);
+    items_ = own_.data();
+  }
+  try {
+    py::object array = array_over(own_[index]);
+    const auto replaced = py::reinterpret_steal<py::object>(own_[index]);
+    own_[index] = array.release().ptr();
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;
+    throw TypeError("arrays[" + std::to_string(index) + "]: expected an array, got " +
+                    Py_TYPE(own_[index])->tp_name + " whose memory cannot be read (" +
+                    py::str(error.value()).cast<std::string>() + ").");
+  }
 }
 
 void Items::hold(PyObject** items, Py_ssize_t count) {

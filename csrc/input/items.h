@@ -32,6 +32,10 @@ class Items {
   // Borrowed.
   [[nodiscard]] PyObject* operator[](std::size_t index) const { return items_[index]; }
 
+  // Puts an array in the place of an item that is none, but has memory (see foreign_memory.h).
+  // Throws TypeError, naming arrays[index], where that cannot be read. May run Python code.
+  void read_foreign(std::size_t index);
+
   // Gives the reference, which is not the caller's yet, to the caller. The item must not be asked
   // for again.
   [[nodiscard]] PyObject* take(std::size_t index) { return std::exchange(own_[index], nullptr); }

@@ -8,6 +8,7 @@
 #include "binding/options.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
+#include "input/foreign_memory.h"
 #include "input/inspect.h"
 #include "input/tensor_input.h"
 
@@ -120,10 +121,22 @@ ArrayView SourceReader::view_of(std::size_t index) {
     return view_of_tensor_at(index, unpack_tensor(item));
   }
   if (options_.takes_lists && is_list(item)) return view_of_list(index);
+  read_foreign(index);
   py::object scalar;
-  const ArrayView view = inspect(item, &scalar);
+  const ArrayView view = inspect(items_[index], &scalar);
   if (scalar) scalars_.push_back(std::move(scalar));
   return view;
+}
+
+void SourceReader::read_foreign(std::size_t index) {
+  if (options_.leaves_to_torch && has_foreign_memory(items_[index])) {
+    if (index == 0) is_first_foreign_ = true;
+    if (!is_first_foreign_) {  // beside arrays torch takes what is a sequence as one of numbers
+      throw ForTorch("arrays[" + std::to_string(index) + "]: expected an array, got " +
+                     Py_TYPE(items_[index])->tp_name + ".");
+    }
+  }
+  items_.read_foreign(index);
 }
 
 ArrayView SourceReader::view_of_tensor_at(std::size_t index, at::Tensor tensor) {

@@ -26,7 +26,7 @@ struct ReadOptions {
   bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
   bool takes_tensors = true;                // tensors may stand among the arrays
   bool takes_lists = false;                 // lists of Python numbers, too
-  bool leaves_to_torch = false;             // ForTorch for tensors of which torch knows more
+  bool leaves_to_torch = false;             // ForTorch for values of which torch knows more
 };
 
 // GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless
@@ -52,6 +52,7 @@ class SourceReader {
   [[nodiscard]] ArrayView view_of(std::size_t index);
   [[nodiscard]] ArrayView view_of_tensor_at(std::size_t index, at::Tensor tensor);
   [[nodiscard]] ArrayView view_of_list(std::size_t index);
+  void read_foreign(std::size_t index);
 
   Items items_;
   const ReadOptions options_;
@@ -60,6 +61,7 @@ class SourceReader {
   std::vector<py::object> scalars_;     // arrays that inspect() made
   std::deque<NumberList> lists_;        // the numbers of lists
   std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
+  bool is_first_foreign_ = false;       // memory of a kind that torch does not take
   TensorSignature signature_;           // of the tensor that was read last; not set after an array
   std::int64_t tensor_shape_[kMaxDims];
   std::int64_t tensor_strides_[kMaxDims];

@@ -2,6 +2,7 @@
 
 #include "binding/conversion_error.h"
 #include "binding/torch_objects.h"
+#include "errors.h"
 #include "input/inspect.h"
 #include "input/items.h"
 
@@ -53,9 +54,18 @@ py::tuple explain_one(std::size_t index, PyObject* item, const ConvertOptions& o
 }  // namespace
 
 py::list explain(py::handle arrays, const ConvertOptions& options) {
-  const Items items(arrays);
+  Items items(arrays);
   py::list answers;
-  for (std::size_t i = 0; i < items.size(); ++i) answers.append(explain_one(i, items[i], options));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    try {
+      items.read_foreign(i);
+    } catch (const TypeError& error) {
+      answers.append(py::make_tuple("rejected", "cannot be read", py::none(), py::none(),
+                                    py::none(), 0, error.what()));
+      continue;
+    }
+    answers.append(explain_one(i, items[i], options));
+  }
   return answers;
 }
 

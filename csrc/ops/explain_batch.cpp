@@ -57,9 +57,7 @@ py::object shape_in(PyObject* item) {
 }
 
 Note take_note(SourceReader& reader, std::size_t index) {
-  PyObject* item = reader.items()[index];
-  Note note{false, false,          Reason::kNotAnArray, c10::ScalarType::Undefined,
-            0,     dtype_in(item), shape_in(item),      ""};
+  Note note{false, false, Reason::kNotAnArray, c10::ScalarType::Undefined, 0, {}, {}, ""};
   try {
     const Plan plan = reader.read(index);
     note.accepted = true;
@@ -69,6 +67,9 @@ Note take_note(SourceReader& reader, std::size_t index) {
   } catch (const std::runtime_error& error) {  // TypeError, ValueError, IndexError
     note.error = error.what();
   }
+  PyObject* item = reader.items()[index];  // an array now, if it was something with memory
+  note.dtype_in = dtype_in(item);
+  note.shape = shape_in(item);
   return note;
 }
 

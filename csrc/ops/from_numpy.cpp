@@ -91,7 +91,10 @@ void build_all(Items& items, const ConvertOptions& options, UntrackedList& tenso
   for (std::size_t i = 0; i < items.size(); ++i) {
     items.prefetch(i + kPrefetchDistance);
     const bool is_exact = PyArray_CheckExact(items[i]);
-    if (!is_exact) gc_pause.end();  // a mask may be asked for
+    if (!is_exact) {
+      gc_pause.end();  // a mask may be asked for
+      items.read_foreign(i);
+    }
     const ArrayView view = is_exact ? inspect_exact(items[i]) : inspect(items[i], &scalar);
     if (!is_exact) gc_pause.begin();
     plan_array(view, options, plan);

@@ -87,6 +87,14 @@ DIFFERENCES = [
         lambda case: "dataclass" in case.call,
     ),
     Difference(
+        "objects with memory that are no sequences: by DLPack, `__array_interface__`, `__array__` "
+        "or the buffer protocol (images of PIL, JAX's arrays, mmap)",
+        "TypeError",
+        "stacked as arrays are",
+        "they are arrays by another name",
+        shown_by="test_foreign_memory.py::test_collate_takes_them_where_torch_takes_nothing",
+    ),
+    Difference(
         "masked arrays in which something is masked",
         "what lies under the mask is taken",
         "TypeError; `convert` leaves them as they are, as torch does",

@@ -33,7 +33,8 @@ def stack(
 
     Args:
         arrays: a sequence or iterable of :class:`numpy.ndarray`, all of the same shape ``S``; NumPy
-            scalars count as 0-d arrays; CPU tensors may stand among them.
+            scalars count as 0-d arrays; CPU tensors may stand among them, and objects with memory,
+            as for :func:`from_numpy`.
         dim: where the new dimension goes; counted from the end where negative.
         dtype: of the result. None promotes as :func:`torch.stack` does; datetime64 and timedelta64
             need ``torch.int64``. A cast gives the bits that :meth:`torch.Tensor.to` gives.

@@ -38,7 +38,9 @@ def from_numpy(
 
     Args:
         arrays: a sequence or iterable of :class:`numpy.ndarray`, of any shapes and dtypes; a NumPy
-            scalar counts as a 0-d array. It is read once.
+            scalar counts as a 0-d array. Objects with memory are arrays, too: those with the
+            buffer protocol (but bytes, which may be text), with DLPack on the CPU,
+            ``__array_interface__`` or ``__array__``. It is read once.
         dtype: dtype of the tensors. None keeps each array's own; datetime64 and timedelta64 need
             ``torch.int64``. A cast gives, bit for bit, what :meth:`torch.Tensor.to` gives; where
             torch's own loops differ (the payload of a NaN, a float outside an integer's range),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, SupportsIndex, get_args
 
 import numpy as np
@@ -45,6 +46,8 @@ _ML_DTYPES_TWINS = {
     )
 }
 CASTABLE = frozenset(_TWINS.values()) | frozenset(_ML_DTYPES_TWINS.values())
+
+_DLPACK_CPU = 1  # kDLCPU of dlpack.h
 
 _READONLY_WARNING = (
     "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. "
@@ -150,7 +153,24 @@ def check_threads(threads: object) -> None:
 def as_list(arrays: Iterable[Any]) -> list[Any]:
     if isinstance(arrays, (np.ndarray, torch.Tensor, str, bytes, Mapping)):
         raise TypeError(f"arrays: expected a list of numpy.ndarray, got {type(arrays).__name__}.")
-    return list(arrays)
+    return [_with_memory(item) for item in list(arrays)]
+
+
+def _with_memory(item: Any) -> Any:
+    """An array over what is none and has memory; everything else as it is."""
+    if isinstance(item, (np.ndarray, np.generic, str, bytes, list, tuple, torch.Tensor)):
+        return item
+    with suppress(TypeError, ValueError):
+        return np.asarray(memoryview(item))
+    if hasattr(type(item), "__dlpack__"):
+        with suppress(Exception):
+            if item.__dlpack_device__()[0] == _DLPACK_CPU:
+                return np.from_dlpack(item)
+    protocols = ("__array__", "__array_interface__", "__array_struct__")
+    if any(hasattr(type(item), name) for name in protocols):
+        with suppress(Exception):
+            return np.asarray(item)
+    return item
 
 
 def torch_twin(dtype: np.dtype[Any]) -> torch.dtype | None:
