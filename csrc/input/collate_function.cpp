@@ -54,12 +54,9 @@ CollateFunction of_kind(Joining joining, py::tuple fields = py::tuple()) {
   return {joining, py::object(), std::move(fields)};
 }
 
-py::tuple names_of_fields(py::handle dataclass) {
-  py::list names;
-  for (const py::handle field : import_module("dataclasses").attr("fields")(dataclass)) {
-    names.append(field.attr("name"));
-  }
-  return py::tuple(names);
+// Of a dataclass, a class of attrs or a model of pydantic; else None.
+py::object fields_of(py::handle type) {
+  return import_module("tensorlift._data.tree").attr("fields_of")(type);
 }
 
 // What no function of the map is for.
@@ -70,15 +67,18 @@ CollateFunction of_container(PyObject* value, bool& may_be_kept) {
   // Of another package, such as ml_dtypes, or of dates; torch has no function for these.
   if (PyArray_IsScalar(value, Generic)) return of_kind(Joining::kArrays);
   const py::handle type(reinterpret_cast<PyObject*>(Py_TYPE(value)));
+  if (py::hasattr(type, "__collate__")) {
+    return {Joining::kProtocol, type.attr("__collate__"), py::tuple()};
+  }
   if (!is_instance(value, "collections.abc", "Mapping")) {
     if (PyTuple_Check(value) && Py_TYPE(value)->tp_iter == PyTuple_Type.tp_iter &&
         py::hasattr(type, "_fields")) {
       const py::object fields = type.attr("_fields");
       if (PyTuple_CheckExact(fields.ptr())) return of_kind(Joining::kNamedTuple, fields);
     }
-    if (py::hasattr(type, "__dataclass_fields__") &&
-        !is_instance(value, "collections.abc", "Sequence")) {
-      return of_kind(Joining::kDataclass, names_of_fields(type));
+    const py::object fields = fields_of(type);
+    if (!fields.is_none() && !is_instance(value, "collections.abc", "Sequence")) {
+      return of_kind(Joining::kRecord, fields);
     }
   }
   // torch has nothing for them, but for those that count as sequences.

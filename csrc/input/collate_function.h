@@ -21,18 +21,19 @@ enum class Joining : std::uint8_t {
   kIntegers,  // torch.tensor(batch)
   kText,      // the batch as it is
   kFunction,  // by a function of the user's
+  kProtocol,  // by the type's own __collate__(samples)
   kDict,      // exactly a dict
   kList,      // exactly a list
   kTuple,     // exactly a tuple
   kNamedTuple,
-  kDataclass,
-  kOther,  // perhaps a container of another type: Python decides
+  kRecord,  // a dataclass, a class of attrs or a model of pydantic
+  kOther,   // perhaps a container of another type: Python decides
 };
 
 struct CollateFunction {
   Joining joining;
   py::object function;  // of the map; null for containers and kOther
-  py::tuple fields;     // kNamedTuple, kDataclass: their names
+  py::tuple fields;     // kNamedTuple, kRecord: their names
 };
 
 // A collate_fn_map, and what follows from it for each type that was met: found out once a type.

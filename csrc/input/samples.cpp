@@ -137,8 +137,8 @@ Children read_named_tuples(c10::ArrayRef<PyObject*> samples, const Place* place)
   return {std::move(values), shortest};
 }
 
-Children read_dataclasses(c10::ArrayRef<PyObject*> samples, const py::tuple& fields,
-                          const Place* place) {
+Children read_records(c10::ArrayRef<PyObject*> samples, const py::tuple& fields,
+                      const Place* place) {
   Values values(fields.size(), samples.size());
   for (std::size_t i = 0; i < samples.size(); ++i) {
     for (std::size_t k = 0; k < fields.size(); ++k) {

@@ -31,8 +31,8 @@ struct Children {
 // Of named tuples, the first of which is one: as far as the shortest goes, as by zip().
 [[nodiscard]] Children read_named_tuples(c10::ArrayRef<PyObject*> samples, const Place* place);
 
-// Of dataclass instances with these fields. Throws TypeError: one has no such field.
-[[nodiscard]] Children read_dataclasses(c10::ArrayRef<PyObject*> samples, const py::tuple& fields,
-                                        const Place* place);
+// Of records with these fields. Throws TypeError: one has no such field.
+[[nodiscard]] Children read_records(c10::ArrayRef<PyObject*> samples, const py::tuple& fields,
+                                    const Place* place);
 
 }  // namespace tensorlift

@@ -165,6 +165,8 @@ Node Walk::read(const Batch& batch, const Place* place) {
       return done(batch.as_object());
     case Joining::kFunction:
       return done(how.function(batch.as_object(), py::arg("collate_fn_map") = options_.fn_map));
+    case Joining::kProtocol:
+      return done(how.function(batch.as_object()));
     case Joining::kDict:
       return read_dicts(batch, place);
     case Joining::kList:
@@ -178,11 +180,11 @@ Node Walk::read(const Batch& batch, const Place* place) {
           std::move(node), std::move(children), /*are_tuples=*/true,
           [&](std::size_t k) { return Place::of_attribute(place, item_of(how.fields, k)); });
     }
-    case Joining::kDataclass: {
+    case Joining::kRecord: {
       Node node(Node::Kind::kMake, py::reinterpret_borrow<py::object>(python_side().with_fields));
       node.model = py::reinterpret_borrow<py::object>(batch.values[0]);
       node.keys = how.fields;
-      return read_children(std::move(node), read_dataclasses(batch.values, how.fields, place),
+      return read_children(std::move(node), read_records(batch.values, how.fields, place),
                            /*are_tuples=*/false, [&](std::size_t k) {
                              return Place::of_attribute(place, item_of(how.fields, k));
                            });

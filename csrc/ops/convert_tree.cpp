@@ -83,11 +83,11 @@ Node Reader::read_container(PyObject* value) {
     return with_children(Node(Node::Kind::kCall, py::type::of(value)),
                          read_named_tuples(value, nullptr));
   }
-  if (how.joining == Joining::kDataclass) {
+  if (how.joining == Joining::kRecord) {
     Node node(Node::Kind::kMake, import_module("tensorlift._data.tree").attr("with_fields"));
     node.model = py::reinterpret_borrow<py::object>(value);
     node.keys = how.fields;
-    return with_children(std::move(node), read_dataclasses(value, how.fields, nullptr));
+    return with_children(std::move(node), read_records(value, how.fields, nullptr));
   }
   is_stopped_ = true;
   return Node(Node::Kind::kDone);

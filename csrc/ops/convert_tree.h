@@ -10,7 +10,7 @@
 
 namespace tensorlift {
 
-// Of dicts, lists, tuples, named tuples and dataclasses; NotImplemented where there is a container
+// Of dicts, lists, tuples, named tuples and records; NotImplemented where there is a container
 // or a leaf of another type. Arrays of text and objects stay as they are, and so do tensors,
 // numbers and text. Errors are those of from_numpy(), of all arrays in order. GIL held.
 [[nodiscard]] py::object convert_tree(py::handle tree, const ConvertOptions& options,

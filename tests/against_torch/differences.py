@@ -77,7 +77,7 @@ DIFFERENCES = [
         lambda case: is_taken(case) and bool(TWINS & {*case.kinds}),
     ),
     Difference(
-        "dataclasses as samples, or in them",
+        "dataclasses, classes of attrs and models of pydantic, as samples or in them",
         "TypeError; `default_convert` leaves them as they are",
         "a copy with batches, or tensors, in its fields",
         "they are what named tuples are",
@@ -93,6 +93,13 @@ DIFFERENCES = [
         "stacked as arrays are",
         "they are arrays by another name",
         shown_by="test_foreign_memory.py::test_collate_takes_them_where_torch_takes_nothing",
+    ),
+    Difference(
+        "types with a method `__collate__(samples)`",
+        "TypeError, or what their container type gives",
+        "what it returns",
+        "a type may know how a batch of it is made",
+        shown_by="test_records.py::test_a_type_may_collate_itself",
     ),
     Difference(
         "masked arrays in which something is masked",

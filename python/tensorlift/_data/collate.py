@@ -37,9 +37,11 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
 
     Arrays, NumPy scalars, numbers and CPU tensors that stand in the same place of every sample
     become one tensor with a new first dimension; text becomes a list; mappings, named tuples,
-    sequences and dataclasses keep their structure. Every array is copied exactly once. In a worker
-    of a :class:`torch.utils.data.DataLoader` it is copied to shared memory, which the main process
-    reads in place. When the main process has freed the batch, the worker uses that memory again.
+    sequences and records (dataclasses, classes of attrs, models of pydantic) keep their structure.
+    Where a type has a method ``__collate__(values)``, that makes the batch of them. Every array is
+    copied exactly once. In a worker of a :class:`torch.utils.data.DataLoader` it is copied to
+    shared memory, which the main process reads in place. When the main process has freed the batch,
+    the worker uses that memory again.
 
     Args:
         samples: at least one, all of the same structure. A tuple becomes a list, as in torch.
@@ -50,7 +52,7 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
             counts as well).
 
     Returns:
-        The batch that torch gives. A dataclass is copied and its fields are set; neither
+        The batch that torch gives. A record is copied and its fields are set; neither
         `__init__` nor `__post_init__` runs.
 
     Raises:

@@ -22,7 +22,7 @@ def path_text(index: int | None, path: Path) -> str:
 
 
 class Attribute(str):
-    """A step to a field of a namedtuple or dataclass: its name."""
+    """A step to a field of a namedtuple or record: its name."""
 
     __slots__ = ()
 
@@ -35,8 +35,15 @@ def is_namedtuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def is_dataclass(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+def fields_of(kind: type) -> tuple[str, ...] | None:
+    """The fields of a record: a dataclass, a class of attrs or a model of pydantic; else None."""
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    if hasattr(kind, "__attrs_attrs__"):
+        return tuple(field.name for field in kind.__attrs_attrs__)
+    if hasattr(kind, "__pydantic_fields__"):
+        return tuple(kind.__pydantic_fields__)
+    return None
 
 
 def with_items(node: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
@@ -67,15 +74,11 @@ def with_elements(node: Sequence[Any], elements: list[Any]) -> Any:
 
 
 def with_fields(node: Any, fields: dict[str, Any]) -> Any:
-    """A dataclass instance like `node`, whose `__init__` is not called."""
+    """A record like `node`: neither its `__init__` is called nor is anything validated."""
     clone = copy.copy(node)
     for name, value in fields.items():
         object.__setattr__(clone, name, value)  # frozen ones, too
     return clone
-
-
-def fields_of(node: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(node)]
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep: bool = False) -> Any:
@@ -106,8 +109,8 @@ def map_leaves(function: Callable[[Any], Any], tree: Any, *, keep: bool = False)
             return kind(*elements)
         is_tuple = keep and isinstance(tree, tuple)
         return tuple(elements) if is_tuple else with_elements(tree, elements)
-    if is_dataclass(tree):
-        names = fields_of(tree)
+    names = fields_of(kind)
+    if names is not None:
         fields = {n: map_leaves(function, getattr(tree, n), keep=keep) for n in names}
         is_kept = keep and all(fields[name] is getattr(tree, name) for name in names)
         return tree if is_kept else with_fields(tree, fields)
@@ -130,8 +133,8 @@ def leaves_of(tree: Any) -> Iterator[tuple[Path, Any]]:
         elif isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
             for i, child in enumerate(node):
                 yield from walk(child, (*path, i))
-        elif is_dataclass(node):
-            for name in fields_of(node):
+        elif (names := fields_of(kind)) is not None:
+            for name in names:
                 yield from walk(getattr(node, name), (*path, Attribute(name)))
         else:
             yield path, node

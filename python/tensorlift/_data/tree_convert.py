@@ -34,7 +34,7 @@ def convert(
 ) -> Any:
     """The same tree with tensors in the place of its arrays.
 
-    Mappings, named tuples, sequences and dataclasses keep their structure, as in
+    Mappings, named tuples, sequences, dataclasses and other records keep their structure, as in
     :func:`torch.utils.data.default_convert` (where a plain tuple becomes a list); tensors,
     TensorDicts, numbers, text and everything else stay as they are, and so do arrays of text or
     objects, masked arrays and other subclasses of arrays. All arrays are converted by one call of
@@ -53,7 +53,7 @@ def convert(
         threads: as for :func:`from_numpy`.
 
     Returns:
-        A new tree. A dataclass is copied and gets its fields set.
+        A new tree. A record is copied and gets its fields set.
 
     Raises:
         TypeError: as for :func:`from_numpy`, with the place: ``data["x"][0]``.
