@@ -67,6 +67,19 @@ def test_channels_are_moved_and_the_memory_format_is_that_of_torch(kind):
     assert both.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_channels_are_moved_where_torch_stacks():
+    """Tensors of a subclass are torch's to stack."""
+
+    class Image(torch.Tensor):
+        pass
+
+    images = [torch.rand(6, 5, 3).as_subclass(Image) for _ in range(2)]
+    for dim in (-1, 2, 0):
+        moved = tensorlift.Collate(channel_dim={"x": dim})([{"x": image} for image in images])["x"]
+        assert type(moved) is Image
+        assert torch.equal(moved, torch.stack([image.movedim(dim, 0) for image in images]))
+
+
 def test_images_of_different_sizes_are_padded_with_channels_in_front():
     rows = [{"image": np.full((n, 4, 3), n, np.uint8)} for n in (1, 2)]
     options = {"channel_dim": {"image": -1}, "channels_last": ["image"]}

@@ -577,7 +577,7 @@ class Ragged(Dataset):
 def test_batches_with_options_come_in_segments():
     options = tensorlift.Collate(
         dtype={"image": torch.float32},
-        pad={"tokens": -1},
+        pad={"tokens": tensorlift.Pad(-1, mask=True)},
         jagged=["points"],
         channel_dim={"image": -1},
         channels_last=["image"],
@@ -601,7 +601,8 @@ def in_segments(tensors):
 
 def test_options_and_torchs_collate_write_to_segments(in_worker):
     samples = [Ragged()[i] | {"n": i, "f": np.float32(i)} for i in range(4)]
-    options = tensorlift.Collate(pad=["tokens"], jagged=["points"], dtype=torch.int32)
+    pad = {"tokens": tensorlift.Pad(mask=True)}
+    options = tensorlift.Collate(pad=pad, jagged=["points"], dtype=torch.int32)
     batch = options(samples)
     assert in_segments([batch["image"], *batch["tokens"], *batch["points"], batch["n"], batch["f"]])
     with tensorlift.install():

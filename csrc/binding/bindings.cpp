@@ -200,6 +200,18 @@ void define_batches(py::module_& module) {
       "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
       py::arg("device"), "Raises where it names none. It is not made ready.");
   module.def(
+      "check_padding",
+      [](py::handle padding_value, const py::object& padding_side, py::handle pad_to_multiple_of,
+         py::handle max_length, py::handle truncate, py::handle mask, py::handle mask_dim) {
+        BatchOptions options;
+        parse_padding(
+            {padding_value, padding_side, pad_to_multiple_of, max_length, truncate, mask, mask_dim},
+            options);
+      },
+      py::arg("padding_value"), py::arg("padding_side"), py::arg("pad_to_multiple_of"),
+      py::arg("max_length"), py::arg("truncate"), py::arg("mask"), py::arg("mask_dim"),
+      "Raises where pad() would, before there are arrays.");
+  module.def(
       "check_threads", [](py::handle threads) { static_cast<void>(parse_threads(threads)); },
       py::arg("threads"), "Raises where it is no positive int or None.");
   module.def(

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "binding/made_once.h"
+#include "binding/options.h"
 #include "binding/recursion.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
@@ -108,6 +109,20 @@ py::object result_of(const Column& column) {
   return (is_pad ? python_side().padded : python_side().jagged)(*result);
 }
 
+[[noreturn]] void refuse_mask_without_mapping(const Node& column, const std::string& got,
+                                              const Place* place) {
+  throw ValueError(place_text(0, place) + ": expected a mapping to put the mask " +
+                   repr_of(column.beside_key) + " into, got " + got +
+                   ". Use Pad(mask=True): the mask is a part of the Padded then.");
+}
+
+[[noreturn]] void refuse_mask_key(const Node& column, const Place* place) {
+  const std::string key = repr_of(column.beside_key);
+  throw ValueError(place_text(0, place) + ": expected no key " + key + ", because Pad(mask=" + key +
+                   ") puts a mask there, got one. Leave mask= out and name " + key +
+                   " in Collate(pad=) as well, or give the mask another key.");
+}
+
 class Walk {
  public:
   Walk(const CollateOptions& options, const std::shared_ptr<CollateFunctions>& functions)
@@ -118,13 +133,18 @@ class Walk {
 
   py::object collate(const Batch& samples) {
     const Node tree = read(samples, nullptr);
+    if (tree.beside) refuse_mask_without_mapping(tree, "the padded place itself", nullptr);
     if (!columns_.empty()) join(columns_, options_.target);
-    return build_result(tree, [this](std::size_t i) { return result_of(*columns_[i]); });
+    return build_result(tree, [this](const Node& node) {
+      const Column& column = *columns_[node.tensor];
+      return node.kind == Node::Kind::kMask ? wrap_tensor(column.mask) : result_of(column);
+    });
   }
 
  private:
   // Each reads the values of a place, and of all places below it.
   Node read(const Batch& batch, const Place* place);
+  Node read_values(const Batch& batch, const Place* place);
   Node read_dicts(const Batch& batch, const Place* place);
   Node read_lists(const Batch& batch, const Place* place);
   Node read_others(const Batch& batch, const Place* place);
@@ -136,6 +156,7 @@ class Walk {
   Node read_column(const Batch& batch, const CollateFunction& how, const py::object& options,
                    const Place* place);
   Node add(std::unique_ptr<Column> column);
+  static void put_beside(Node& mapping, std::size_t child, const Batch& batch, const Place* place);
 
   Node by_torch(const Batch& batch, const CollateFunction& how, const py::object& refusal,
                 const Place* place, const py::object& options = py::none()) const;
@@ -151,6 +172,14 @@ class Walk {
 };
 
 Node Walk::read(const Batch& batch, const Place* place) {
+  Node node = read_values(batch, place);
+  for (std::size_t k = 0, count = node.children.size(); k < count; ++k) {
+    if (node.children[k].beside) put_beside(node, k, batch, place);
+  }
+  return node;
+}
+
+Node Walk::read_values(const Batch& batch, const Place* place) {
   const RecursionGuard guard(" while samples are collated");
   const CollateFunction how = functions_->find(batch.values[0]);
   switch (how.joining) {
@@ -184,6 +213,7 @@ Node Walk::read(const Batch& batch, const Place* place) {
       Node node(Node::Kind::kMake, py::reinterpret_borrow<py::object>(python_side().with_fields));
       node.model = py::reinterpret_borrow<py::object>(batch.values[0]);
       node.keys = how.fields;
+      node.are_fields = true;
       return read_children(std::move(node), read_records(batch.values, how.fields, place),
                            /*are_tuples=*/false, [&](std::size_t k) {
                              return Place::of_attribute(place, item_of(how.fields, k));
@@ -259,8 +289,8 @@ Node Walk::read_arrays(const Batch& batch, const CollateFunction& how, const Pla
       is_torch_asked_ ||
       (how.joining == Joining::kTensors && !std::all_of(batch.values.begin(), batch.values.end(),
                                                         [](PyObject* v) { return is_tensor(v); }));
-  const bool is_stack =
-      options.is_none() || parse_column_options(options).layout.operation == Operation::kStack;
+  const bool is_stack = options.is_none() ||
+                        parse_column_options(options).batch.layout.operation == Operation::kStack;
   if (is_for_torch && is_stack) return by_torch(batch, how, py::none(), place, options);
   return read_column(batch, how, options, place);
 }
@@ -314,19 +344,41 @@ Node Walk::read_numbers(const Batch& batch, const CollateFunction& how, const Pl
   }
   std::vector<char> elements(nbytes);
   if (!write(elements.data())) return by_torch(batch, how, py::none(), place, options);
-  return add(
-      std::make_unique<Column>(std::move(elements), *dtype, parse_column_options(options).dtype));
+  return add(std::make_unique<Column>(std::move(elements), *dtype,
+                                      parse_column_options(options).batch.dtype));
 }
 
 Node Walk::add(std::unique_ptr<Column> column) {
+  const py::object mask_key = column->mask_key;
   columns_.push_back(std::move(column));
-  Node node = Node(Node::Kind::kTensor);
-  node.tensor = columns_.size() - 1;
-  if (!is_filled_at_once_) return node;
-  join(columns_, options_.target);
-  node = done(result_of(*columns_.back()));
-  columns_.clear();
+  Node node(Node::Kind::kTensor);
+  Node mask(Node::Kind::kMask);
+  node.tensor = mask.tensor = columns_.size() - 1;
+  if (is_filled_at_once_) {
+    join(columns_, options_.target);
+    node = done(result_of(*columns_.back()));
+    if (mask_key) mask = done(wrap_tensor(columns_.back()->mask));
+    columns_.clear();
+  }
+  if (mask_key) {
+    node.beside_key = mask_key;
+    node.beside = std::make_unique<Node>(std::move(mask));
+  }
   return node;
+}
+
+// Puts what stands beside a child of a mapping under its key.
+void Walk::put_beside(Node& mapping, std::size_t child, const Batch& batch, const Place* place) {
+  const Node& column = mapping.children[child];
+  const bool is_mapping = mapping.keys && !mapping.are_fields;
+  if (!is_mapping) {
+    refuse_mask_without_mapping(column, Py_TYPE(batch.values[0])->tp_name, place);
+  }
+  const int is_there = PySequence_Contains(mapping.keys.ptr(), column.beside_key.ptr());
+  if (is_there < 0) throw py::error_already_set();
+  if (is_there > 0) refuse_mask_key(column, place);
+  mapping.keys = mapping.keys + py::make_tuple(column.beside_key);
+  mapping.children.push_back(std::move(*mapping.children[child].beside));
 }
 
 // What torch makes of values that we do not read, or its error with our words, and the place.

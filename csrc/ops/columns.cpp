@@ -10,6 +10,7 @@
 
 #include "binding/batch_options.h"
 #include "binding/gil.h"
+#include "binding/options.h"
 #include "binding/torch_objects.h"
 #include "binding/warnings.h"
 #include "copy/batch_jobs.h"
@@ -156,9 +157,10 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
 
 }  // namespace
 
-Column::Column(c10::ArrayRef<PyObject*> values, const BatchOptions& options)
-    : reader(Items(values), column_read_options(options)),
-      plan(read(reader, options.truncation), options) {
+Column::Column(c10::ArrayRef<PyObject*> values, const ColumnOptions& options)
+    : reader(Items(values), column_read_options(options.batch)),
+      plan(read(reader, options.batch.truncation), options.batch),
+      mask_key(options.mask_key) {
   discards = any_discards_imaginary(plan.sources, plan.dtype);
 }
 
@@ -176,18 +178,24 @@ py::object Column::result() const {
     return py::make_tuple(wrap_tensor(values), wrap_tensor(extents));
   }
   return py::make_tuple(wrap_tensor(values), wrap_tensor(extents),
-                        mask.defined() ? wrap_tensor(mask) : py::none());
+                        mask.defined() && !mask_key ? wrap_tensor(mask) : py::none());
 }
 
-BatchOptions parse_column_options(py::handle given) {
-  BatchOptions options;
+ColumnOptions parse_column_options(py::handle given) {
+  ColumnOptions options;
   if (given.is_none()) return options;
+  BatchOptions& batch = options.batch;
   const auto arguments = py::reinterpret_borrow<py::tuple>(given);
-  options.layout.operation = parse_operation(arguments[0]);
-  parse_padding({arguments[2]}, options);
-  parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[3],
-                      /*memory_format=*/arguments[4], /*out=*/py::none(), /*pin_memory=*/Py_False,
-                      /*threads=*/py::none(), options);
+  batch.layout.operation = parse_operation(arguments[0]);
+  parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[2],
+                      /*memory_format=*/arguments[3], /*out=*/py::none(), /*pin_memory=*/Py_False,
+                      /*threads=*/py::none(), batch);
+  if (py::handle(arguments[4]).is_none()) return options;
+  const auto padding = py::reinterpret_borrow<py::tuple>(arguments[4]);
+  parse_padding(
+      {padding[0], padding[1], padding[2], padding[3], padding[4], padding[5], padding[6]}, batch);
+  if (!py::handle(padding[7]).is_none()) options.mask_key = padding[7];
+  batch.has_extents = parse_bool("sizes", padding[8]);
   return options;
 }
 

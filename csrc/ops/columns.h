@@ -19,23 +19,31 @@
 
 namespace tensorlift {
 
+// How a column is joined.
+struct ColumnOptions {
+  BatchOptions batch;
+  py::object mask_key;  // what the mask is put under, beside the column; or null
+};
+
 // What is to become one tensor, or a pair of them. GIL held, here and below.
 struct Column {
   // Reads arrays, NumPy scalars and tensors, which the caller holds as long as this lives. Throws
   // TypeError, ValueError or IndexError that names arrays[i], or c10::Error: dtypes that do not
   // promote.
-  Column(c10::ArrayRef<PyObject*> values, const BatchOptions& options);
+  Column(c10::ArrayRef<PyObject*> values, const ColumnOptions& options);
 
   // Numbers that are a column as they are: [count].
   Column(std::vector<char> elements, c10::ScalarType dtype, std::optional<c10::ScalarType> cast_to);
 
-  // The tensor, or (values, sizes, mask or None) or (values, offsets), once it is filled.
+  // The tensor, or (values, sizes, mask or None) or (values, offsets), once it is filled. A mask
+  // that has a key is not among them.
   [[nodiscard]] py::object result() const;
 
   SourceReader reader;
   std::vector<char> numbers;
   const Sources own_sources;  // of `numbers`
   const BatchPlan plan;
+  const py::object mask_key;
   bool discards;  // imaginary parts
   at::Tensor values;
   at::Tensor extents;  // undefined where there are none
@@ -43,9 +51,10 @@ struct Column {
 };
 using Columns = std::vector<std::unique_ptr<Column>>;
 
-// The arguments of stack, pad or jagged: a tuple (operation, dtype, value, channel_dim,
-// memory_format), or None for those of stack.
-[[nodiscard]] BatchOptions parse_column_options(py::handle options);
+// The arguments of stack, pad or jagged: a tuple (operation, dtype, channel_dim, memory_format,
+// padding), or None for those of stack; padding: a tuple of what PaddingArguments has, the mask's
+// key or None, and whether sizes are wanted; or None.
+[[nodiscard]] ColumnOptions parse_column_options(py::handle options);
 
 // Where columns are to be, and how many threads may copy; none: as many as torch uses.
 struct ColumnsTarget {

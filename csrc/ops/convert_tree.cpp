@@ -108,9 +108,9 @@ py::object convert_tree(py::handle tree, const ConvertOptions& options, const Pl
   Reader reader;
   const Node node = reader.read(tree.ptr());
   if (reader.is_stopped()) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
-  if (reader.arrays().empty()) return build_result(node, [](std::size_t) { return py::none(); });
+  if (reader.arrays().empty()) return build_result(node, [](const Node&) { return py::none(); });
   const py::list tensors(from_numpy(reader.arrays(), options, placement, threads));
-  return build_result(node, [&](std::size_t i) { return py::object(tensors[i]); });
+  return build_result(node, [&](const Node& leaf) { return py::object(tensors[leaf.tensor]); });
 }
 
 }  // namespace tensorlift

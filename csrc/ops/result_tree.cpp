@@ -2,9 +2,12 @@
 
 namespace tensorlift {
 
-py::object build_result(const ResultNode& node, c10::function_ref<py::object(std::size_t)> tensor) {
+py::object build_result(const ResultNode& node,
+                        c10::function_ref<py::object(const ResultNode&)> tensor) {
   if (node.kind == ResultNode::Kind::kDone) return node.object;
-  if (node.kind == ResultNode::Kind::kTensor) return tensor(node.tensor);
+  const bool is_tensor =
+      node.kind == ResultNode::Kind::kTensor || node.kind == ResultNode::Kind::kMask;
+  if (is_tensor) return tensor(node);
   const bool is_dict = static_cast<bool>(node.keys);
   const bool is_tuple = node.kind == ResultNode::Kind::kCall;
   const auto size = static_cast<Py_ssize_t>(node.children.size());

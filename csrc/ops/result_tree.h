@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct ResultNode {
   enum class Kind : std::uint8_t {
     kDone,    // `object`
     kTensor,  // the one of number `tensor`
+    kMask,    // that of this tensor
     kDict,    // of `keys` and the children
     kList,    // of the children
     kCall,    // object(*children)
@@ -29,13 +31,16 @@ struct ResultNode {
   Kind kind;
   py::object object;
   py::object model;
-  py::object keys;  // a tuple, or null
+  py::object keys;          // a tuple, or null
+  bool are_fields = false;  // of a dataclass: the keys
   std::vector<ResultNode> children;
   std::size_t tensor = 0;
+  py::object beside_key;               // of something that stands beside this in its mapping
+  std::unique_ptr<ResultNode> beside;  // and what it is; or null
 };
 
 // GIL held.
 [[nodiscard]] py::object build_result(const ResultNode& node,
-                                      c10::function_ref<py::object(std::size_t)> tensor);
+                                      c10::function_ref<py::object(const ResultNode&)> tensor);
 
 }  // namespace tensorlift

@@ -38,7 +38,7 @@ Shape mask_dims(const MaskOptions& mask, std::int64_t ndim) {
 // For each array one of the same sizes in these dimensions.
 Sources repeated(const char* number, c10::ScalarType dtype, const BatchPlan& batch,
                  c10::IntArrayRef dims) {
-  const auto ndim = static_cast<std::size_t>(batch.extents_shape()->back());
+  const std::size_t ndim = batch.layout.shape.size() - 1;
   std::vector<std::int64_t> sizes(batch.sources.size() * ndim);
   batch.write_extents(sizes.data());
   static constexpr std::int64_t kNoStrides[kMaxDims] = {};
@@ -74,6 +74,7 @@ JoinOptions mask_options(const JoinOptions& options, c10::IntArrayRef dims) {
     mask.layout.pad_left.values.push_back(options.layout.pad_left[d]);
   }
   mask.dtype = options.mask->dtype;
+  mask.has_extents = false;
   return mask;
 }
 
@@ -94,12 +95,14 @@ BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
       dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
       padding(options.padding, dtype),
       nbytes(checked_nbytes(layout.shape, dtype)),
+      has_extents(options.has_extents),
       mask(options.mask ? std::make_unique<const Mask>(*this, options) : nullptr),
       strides_(batch_strides(sources, layout, options.memory_format)) {}
 
 BatchPlan::~BatchPlan() = default;
 
 std::optional<Shape> BatchPlan::extents_shape() const {
+  if (!has_extents) return std::nullopt;
   const auto arrays = static_cast<std::int64_t>(sources.size());
   if (layout.operation == Operation::kPad) return Shape{arrays, padding_model(sources).ndim};
   if (layout.operation == Operation::kJagged) return Shape{arrays + 1};

@@ -32,6 +32,7 @@ struct JoinOptions {
   c10::Scalar padding = 0;
   Truncation truncation;            // kPad; for truncate(), which comes first
   std::optional<MaskOptions> mask;  // kPad
+  bool has_extents = true;          // kPad, kJagged
 };
 
 struct Mask;
@@ -49,7 +50,7 @@ struct BatchPlan {
   [[nodiscard]] std::size_t numel() const { return nbytes / c10::elementSize(dtype); }
 
   // Of int64 numbers about each array: kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1],
-  // where each begins along the first dimension, and the end; else none.
+  // where each begins along the first dimension, and the end; else none, as where none are wanted.
   [[nodiscard]] std::optional<Shape> extents_shape() const;
   void write_extents(std::int64_t* extents) const;
 
@@ -58,6 +59,7 @@ struct BatchPlan {
   const c10::ScalarType dtype;
   const Padding padding;
   const std::size_t nbytes;
+  const bool has_extents;
   const std::unique_ptr<const Mask> mask;  // null where none is asked for
 
  private:

@@ -16,6 +16,7 @@ from . import reference  # noqa: E402
 from ._data.collate import collate  # noqa: E402
 from ._data.collate_options import Collate  # noqa: E402
 from ._data.install import install, uninstall  # noqa: E402
+from ._data.pad import Pad  # noqa: E402
 from ._data.prefetch import DevicePrefetcher  # noqa: E402
 from ._data.tree_convert import convert  # noqa: E402
 from ._ops.batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
@@ -34,6 +35,7 @@ __all__ = [
     "Entry",
     "Explanation",
     "Jagged",
+    "Pad",
     "Padded",
     "Staging",
     "__version__",

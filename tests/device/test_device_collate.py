@@ -51,6 +51,11 @@ def leaves(batch):
         {"pad": {"tokens": 7}},
         {"jagged": ["tokens"], "channel_dim": {"image": -1}, "channels_last": ["image"]},
         {"pad": ["tokens"], "dtype": torch.float32},
+        {"pad": {"tokens": tensorlift.Pad(7, mask=torch.int64, pad_to_multiple_of=4)}},
+        {
+            "pad": {"tokens": tensorlift.Pad(mask="mask", sizes=False)},
+            "dtype": {"mask": torch.int64, "tokens": torch.float32},
+        },
         {"pad": ["tokens"], "dtype": {"y": torch.float16, "image": torch.float32}},
     ],
 )

@@ -67,6 +67,8 @@ tensorlift.uninstall()
 tensorlift.convert({"x": arrays[0]}, dtype=torch.float16)
 frame = tensorlift.empty_pinned((2, 3), np.uint8)
 frame[...] = 1
+ids = tensorlift.Pad(0, padding_side="left", max_length=8, truncate="left", mask="attention_mask")
+tensorlift.Collate(pad={"input_ids": ids, "labels": -100}, channel_dim={"image": -1})
 assert_type(tensorlift.staging(), tensorlift.Staging)
 assert_type(tensorlift.set_staging(chunk_bytes=1 << 20, threads=2), tensorlift.Staging)
 assert_type(tensorlift.to_numpy([batch])[0], npt.NDArray[Any])

@@ -206,13 +206,13 @@ def _with_options(
     batch: torch.Tensor,
     operation: str,
     dtype: torch.dtype | None,
-    value: Any,
     channel_dim: int | None,
     memory_format: torch.memory_format | None,
+    padding: None,
 ) -> torch.Tensor:
     """What a place's options make of a stack."""
     if channel_dim is not None:
-        batch = batch.movedim(channel_dim, 1)
+        batch = batch.movedim(channel_dim + 1 if channel_dim >= 0 else channel_dim, 1)
     if dtype is not None:
         batch = batch.to(dtype)
     return batch if memory_format is None else batch.contiguous(memory_format=memory_format)

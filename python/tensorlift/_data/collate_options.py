@@ -11,6 +11,7 @@ import torch
 from .. import _C
 from .._typing import Device, Number
 from .collate import CollateFnMap, default_fn_map, merged
+from .pad import Pad
 from .send import pin, send, send_plainly
 from .shared import memory_for_batches
 from .tree import Attribute, Path, path_text
@@ -27,8 +28,9 @@ class Collate:
         dtype: what arrays, NumPy scalars, tensors and Python floats are cast to: one dtype for all,
             or a mapping from places to dtypes. Python ints and bools, which are labels more often
             than not, keep torch's dtypes unless their place is named.
-        pad: places of different shapes that become a :class:`tensorlift.Padded`: a
-            mapping from places to the number that fills, or a collection of places (0). Lists of
+        pad: places of different shapes, which are padded: a mapping from places to
+            :class:`tensorlift.Pad` or to the padding value, or a collection of places (0). They
+            become a :class:`tensorlift.Padded`, or tensors with ``Pad(sizes=False)``. Lists of
             Python numbers, such as a tokenizer's, may stand there as well.
         jagged: places of different lengths that become a :class:`tensorlift.Jagged`
             (values, offsets). Lists of Python numbers, too.
@@ -62,7 +64,7 @@ class Collate:
     """
 
     dtype: torch.dtype | Mapping[Any, torch.dtype] | None = None
-    pad: Mapping[Any, Number] | Collection[Any] = ()
+    pad: Mapping[Any, Pad | Number] | Collection[Any] = ()
     jagged: Collection[Any] = ()
     channel_dim: Mapping[Any, int] = field(default_factory=dict)
     channels_last: Collection[Any] = ()
@@ -87,6 +89,8 @@ class Collate:
                     "dtype: expected a torch.dtype, a mapping from places to those, or None, got "
                     f"{got}. Pass for instance torch.float32."
                 )
+        if isinstance(self.pad, Mapping):
+            _check_pads(self.pad)
         _check_channel_dims(self.channel_dim)
         for name in ("pad", "channel_dim", "channels_last"):
             twice = next((place for place in self.jagged if place in getattr(self, name)), None)
@@ -142,7 +146,7 @@ class _Places:
         self.seen: list[Path] = []
 
     def options_for(self, path: Path, kind: str) -> tuple[Any, ...] | None:
-        """What csrc/ops/columns.h parses: (operation, dtype, value, channel_dim, memory_format).
+        """What csrc/ops/columns.h parses: (operation, dtype, channel_dim, memory_format, padding).
 
         `kind` is "array", "float", "integer" (also for bools) or "list", which is not yet known to
         be one of numbers.
@@ -152,16 +156,23 @@ class _Places:
         options = self.options
         if kind in ("array", "list"):
             if (place := self._named(names, options.pad)) is not _NOWHERE:
-                value = options.pad[place] if isinstance(options.pad, Mapping) else 0
-                return ("pad", self._dtype_for(names, kind), value, *self._layout_for(names))
+                pad = options.pad[place] if isinstance(options.pad, Mapping) else 0
+                padding = self._padding_for(path, pad if isinstance(pad, Pad) else Pad(pad))
+                return ("pad", self._dtype_for(names, kind), *self._layout_for(names), padding)
             if self._named(names, options.jagged) is not _NOWHERE:
-                return ("jagged", self._dtype_for(names, kind), 0, None, None)
+                return ("jagged", self._dtype_for(names, kind), None, None, None)
         if kind == "list":
             self.seen.pop()  # the places below it are
             return None
         layout = self._layout_for(names) if kind == "array" else (None, None)
         dtype = self._dtype_for(names, kind)
-        return None if dtype is None and layout == (None, None) else ("stack", dtype, 0, *layout)
+        return None if dtype is None and layout == (None, None) else ("stack", dtype, *layout, None)
+
+    def _padding_for(self, path: Path, pad: Pad) -> tuple[Any, ...]:
+        dtype = None
+        if isinstance(pad.mask, str) and isinstance(self.options.dtype, Mapping):
+            dtype = self._dtype_for(_names_of((*path[:-1], pad.mask)), "mask")
+        return pad.column_options(torch.bool if dtype is None else dtype)
 
     def _layout_for(self, names: list[Any]) -> tuple[int | None, torch.memory_format | None]:
         place = self._named(names, self.options.channel_dim)
@@ -209,6 +220,17 @@ def _hashable(option: Any) -> Any:
     if isinstance(option, Collection) and not isinstance(option, str):
         return frozenset(option)
     return option
+
+
+def _check_pads(pad: Mapping[Any, Any]) -> None:
+    for place, value in pad.items():
+        try:
+            if not isinstance(value, Pad):
+                Pad(value)
+        except TypeError:
+            raise TypeError(
+                f"pad: expected a number or a tensorlift.Pad for {place!r}, got {value!r}."
+            ) from None
 
 
 def _check_channel_dims(channel_dim: Mapping[Any, int]) -> None:
