@@ -46,7 +46,7 @@ def test_cat_is_torch_cat(tl, dim):
 def test_pad_is_pad_sequence_with_the_batch_first(tl, side):
     sequences = [RNG.integers(0, 99, n) for n in (3, 7, 1, 0, 7)]
     tensors = [torch.from_numpy(a) for a in sequences]
-    batch, sizes, _ = tl.pad(sequences, padding_value=-1, padding_side=side)
+    batch, sizes = tl.pad(sequences, padding_value=-1, padding_side=side)
     expected = pad_sequence(tensors, batch_first=True, padding_value=-1, padding_side=side)
     assert torch.equal(batch, expected)
     assert sizes.tolist() == [[3], [7], [1], [0], [7]]
@@ -180,7 +180,7 @@ def test_hwc_images_become_channels_last_batches(tl):
                 expected = chw.contiguous(memory_format=memory_format or torch.contiguous_format)
                 assert torch.equal(result, expected.to(dtype or torch.uint8))
                 assert result.stride() == expected.stride()
-    padded, sizes, _ = tl.pad(
+    padded, sizes = tl.pad(
         [images[0], images[1][:3, :2]], channel_dim=-1, memory_format=torch.channels_last
     )
     assert padded.is_contiguous(memory_format=torch.channels_last)
@@ -456,9 +456,7 @@ def test_no_boxes_beside_boxes(tl, side):
     """An annotation without boxes is an array of shape (0,) more often than one of (0, 4)."""
     boxes, none = floats(3, 4), np.zeros(0, np.float32)
     for arrays in ([boxes, none], [none, boxes], [none, torch.ones(1, 4), boxes]):
-        batch, sizes, _ = tl.pad(
-            arrays, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3)
-        )
+        batch, sizes = tl.pad(arrays, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3))
         filled = [a if len(a) else np.zeros((0, 4), np.float32) for a in arrays]
         expected = tl.pad(filled, padding_side=side, padding_value=7, pad_to_multiple_of=(1, 3))
         assert torch.equal(batch, expected.batch)

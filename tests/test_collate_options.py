@@ -83,7 +83,7 @@ def test_channels_are_moved_where_torch_stacks():
 def test_images_of_different_sizes_are_padded_with_channels_in_front():
     rows = [{"image": np.full((n, 4, 3), n, np.uint8)} for n in (1, 2)]
     options = {"channel_dim": {"image": -1}, "channels_last": ["image"]}
-    batch, sizes, _ = tensorlift.Collate(pad={"image": 7}, **options)(rows)["image"]
+    batch, sizes = tensorlift.Collate(pad={"image": 7}, **options)(rows)["image"]
     assert batch.shape == (2, 3, 2, 4)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert batch[0, 0].tolist() == [[1] * 4, [7] * 4]

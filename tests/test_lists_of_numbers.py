@@ -40,7 +40,7 @@ def test_the_default_dtype_is_followed():
 
 def test_lists_beside_arrays_and_tensors(tl):
     mixed = [[1, 2, 3], np.array([4]), torch.tensor([5, 6]), (7,), []]
-    batch, sizes, _ = tl.pad(mixed)
+    batch, sizes = tl.pad(mixed)
     assert batch.tolist() == [[1, 2, 3], [4, 0, 0], [5, 6, 0], [7, 0, 0], [0, 0, 0]]
     assert batch.dtype == torch.int64
     assert sizes.flatten().tolist() == [3, 1, 2, 1, 0]

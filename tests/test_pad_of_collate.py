@@ -62,7 +62,7 @@ def test_all_options_of_pad():
     }
     ours = Collate(pad={"ids": Pad(7, **options)})(samples(np.asarray))["ids"]
     expected = tensorlift.pad([s["ids"] for s in samples()], padding_value=7, **options)
-    assert type(ours) is tensorlift.Padded
+    assert type(ours) is tensorlift.PaddedWithMask
     assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
 
 

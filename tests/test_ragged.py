@@ -27,6 +27,8 @@ def test_the_mask_is_pad_sequence_of_ones(tl, side, dtype):
 
 
 def test_no_mask_unless_it_is_asked_for(tl):
+    batch, sizes = tl.pad(sequences())
+    assert batch.shape[0] == sizes.shape[0]
     assert tl.pad(sequences()).mask is None
 
 
@@ -202,5 +204,5 @@ def test_a_padded_batch_is_rebuilt_by_torch(tl):
     padded = tl.pad(sequences(), mask=True)
     leaves, spec = torch.utils._pytree.tree_flatten(padded)
     again = torch.utils._pytree.tree_unflatten(leaves, spec)
-    assert type(again) is tensorlift.Padded
+    assert type(again) is tensorlift.PaddedWithMask
     assert torch.equal(again.lengths, padded.lengths)

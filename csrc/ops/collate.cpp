@@ -39,7 +39,7 @@ struct PythonSide {
     tensors_are_plain = get("tensors_are_plain");
     with_fields = get("with_fields");
     as_list = get("as_list");
-    padded = get("Padded");
+    padded = get("padded");
     jagged = get("Jagged");
   }
   py::handle open_container, by_torch, with_place, tensors_are_plain, with_fields;

@@ -19,7 +19,7 @@ from ._data.install import install, uninstall  # noqa: E402
 from ._data.pad import Pad  # noqa: E402
 from ._data.prefetch import DevicePrefetcher  # noqa: E402
 from ._data.tree_convert import convert  # noqa: E402
-from ._ops.batch import Jagged, Padded, cat, jagged, pad, stack  # noqa: E402
+from ._ops.batch import Jagged, Padded, PaddedWithMask, cat, jagged, pad, stack  # noqa: E402
 from ._ops.convert import from_numpy  # noqa: E402
 from ._ops.explain import explain  # noqa: E402
 from ._ops.explanation import Entry, Explanation  # noqa: E402
@@ -37,6 +37,7 @@ __all__ = [
     "Jagged",
     "Pad",
     "Padded",
+    "PaddedWithMask",
     "Staging",
     "__version__",
     "cat",

@@ -90,7 +90,7 @@ def test_offsets_beyond_32_bits():
 
 @long
 def test_slots_beyond_32_bits():
-    batch, sizes, _ = tensorlift.pad(
+    batch, sizes = tensorlift.pad(
         [np.ones(2, np.uint8), wide()], padding_value=9, padding_side="left"
     )
     assert sizes.tolist() == [[2], [OVER]]

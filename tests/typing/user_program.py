@@ -30,10 +30,13 @@ assert_type(
     tensorlift.pad(arrays, padding_value=-1, padding_side="left", pad_to_multiple_of=8),
     tensorlift.Padded,
 )
-batch, sizes, mask = tensorlift.pad(arrays, pad_to_multiple_of=(8,), mask=torch.int64, mask_dim=0)
+batch, sizes = tensorlift.pad(arrays, pad_to_multiple_of=(8,))
 assert_type(batch, torch.Tensor)
 assert_type(sizes, torch.Tensor)
-assert_type(mask, torch.Tensor | None)
+with_mask = tensorlift.pad(arrays, mask=torch.int64, mask_dim=0)
+assert_type(with_mask, tensorlift.PaddedWithMask)
+batch, sizes, mask = with_mask
+assert_type(mask, torch.Tensor)
 assert_type(tensorlift.pad([[1, 2], [3]], max_length=1, truncate="left").lengths, torch.Tensor)
 tensorlift.pad(arrays, padding_side=("left", "right"), max_length=(None, 4), truncate="right")
 values = tensorlift.jagged(arrays)

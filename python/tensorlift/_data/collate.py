@@ -16,7 +16,7 @@ import torch
 
 from .. import _C
 from .._ops.batch import Jagged as Jagged  # for the walk
-from .._ops.batch import Padded as Padded
+from .._ops.batch import padded as padded
 from .._torch_internals import DeviceContext, function_modes, torch_collate, worker
 from .shared import memory_for_batches
 from .tree import (

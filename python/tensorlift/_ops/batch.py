@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, overload
 
 import torch
 
 from .. import _C
 from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def stack(
@@ -171,13 +174,34 @@ class Padded(NamedTuple):
         batch: [arrays, ...]: the arrays, each in a slot of the largest's shape.
         sizes: int64 [arrays, dimensions]: the shape of each before it was padded, and after it was
             truncated.
-        mask: 1 where the batch has an element of an array, 0 where it is padding; None where it
-            was not asked for.
     """
 
     batch: torch.Tensor
     sizes: torch.Tensor
-    mask: torch.Tensor | None = None
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """int64 [arrays]: the sizes along the first dimension, a view of `sizes`."""
+        return self.sizes[:, 0]
+
+    @property
+    def mask(self) -> None:
+        """None: it was not asked for."""
+        return None
+
+
+class PaddedWithMask(NamedTuple):
+    """What :func:`pad` returns where a mask is asked for.
+
+    Attributes:
+        batch: as for :class:`Padded`.
+        sizes: as for :class:`Padded`.
+        mask: 1 where the batch has an element of an array, 0 where it is padding.
+    """
+
+    batch: torch.Tensor
+    sizes: torch.Tensor
+    mask: torch.Tensor
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -185,6 +209,41 @@ class Padded(NamedTuple):
         return self.sizes[:, 0]
 
 
+def padded(
+    batch: torch.Tensor, sizes: torch.Tensor, mask: torch.Tensor | None
+) -> Padded | PaddedWithMask:
+    """Of two tensors or of three: torch rebuilds named tuples from what they are made of."""
+    return Padded(batch, sizes) if mask is None else PaddedWithMask(batch, sizes, mask)
+
+
+class _PadOptions(TypedDict, total=False):
+    """All options of pad() but `mask`, which decides what it returns."""
+
+    padding_value: Number
+    padding_side: Side | Sequence[Side]
+    pad_to_multiple_of: int | Sequence[int] | None
+    max_length: int | Sequence[int | None] | None
+    truncate: Side | None
+    mask_dim: int | Sequence[int] | None
+    dtype: torch.dtype | None
+    channel_dim: int | None
+    memory_format: torch.memory_format | None
+    out: torch.Tensor | None
+    pin_memory: bool
+    device: Device | None
+    non_blocking: bool
+    stream: torch.Stream | None
+    threads: int | None
+
+
+@overload
+def pad(
+    arrays: Ragged, /, *, mask: Literal[False] = False, **options: Unpack[_PadOptions]
+) -> Padded: ...
+@overload
+def pad(
+    arrays: Ragged, /, *, mask: Literal[True] | torch.dtype, **options: Unpack[_PadOptions]
+) -> PaddedWithMask: ...
 def pad(
     arrays: Ragged,
     /,
@@ -205,7 +264,7 @@ def pad(
     non_blocking: bool = True,
     stream: torch.Stream | None = None,
     threads: int | None = None,
-) -> Padded:
+) -> Padded | PaddedWithMask:
     """Joins arrays of different shapes: every dimension is padded to the largest.
 
     For 1-D arrays of one dtype the batch is what :func:`torch.nn.utils.rnn.pad_sequence` with
@@ -240,7 +299,7 @@ def pad(
         threads: as for :func:`stack`.
 
     Returns:
-        The named tuple (batch, sizes, mask).
+        The named tuple (batch, sizes); (batch, sizes, mask) where a mask is asked for.
 
     Raises:
         TypeError: as for :func:`stack`.
@@ -259,7 +318,7 @@ def pad(
         >>> batch.tolist(), sizes.tolist(), mask.tolist()
         ([[1, 2], [4, 0]], [[2], [1]], [[True, True], [True, False]])
     """
-    return Padded(
+    return padded(
         *_C.pad(
             arrays,
             padding_value,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._ops.batch import Jagged, Padded
+from .._ops.batch import Jagged, Padded, PaddedWithMask, padded
 from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
 from ._convert import CASTABLE, as_list, cast
 from ._device import check_device, on_device
@@ -108,7 +108,7 @@ def pad(
     non_blocking: bool = True,
     stream: torch.Stream | None = None,
     threads: int | None = None,
-) -> Padded:
+) -> Padded | PaddedWithMask:
     """What :func:`tensorlift.pad` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     sides = per_dimension("padding_side", padding_side, check_side)
@@ -134,7 +134,7 @@ def pad(
             box = [tensor.shape[dim] for dim in dims]
             _place(slot, box, [sides[dim] for dim in dims]).fill_(1)
     batch = finish(result, out, tensors)
-    return Padded(
+    return padded(
         on_device(batch, target, stream),
         on_device(sizes, target, stream),
         None if written is None else on_device(written, target, stream),
