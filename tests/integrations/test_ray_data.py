@@ -132,6 +132,6 @@ def test_a_column_becomes_what_it_becomes_without_a_collate_fn(rows, error):
 def test_a_column_of_different_lengths_is_padded():
     dataset = ray.data.from_items([{"x": np.arange(i + 1)} for i in range(3)])
     (columns,) = dataset.iter_batches(batch_size=3)
-    batch, sizes, _ = tensorlift.pad(list(columns["x"]), padding_value=-1)
+    batch, sizes = tensorlift.pad(list(columns["x"]), padding_value=-1)
     assert batch.tolist() == [[0, -1, -1], [0, 1, -1], [0, 1, 2]]
     assert sizes.tolist() == [[1], [2], [3]]
