@@ -73,7 +73,8 @@ OPTIONS = {
         "mask": st.sampled_from([False, True, True, torch.int64, torch.bfloat16]),
         "mask_dim": st.sampled_from([None, 0, -1, (0, 1), [1, 0], (2,), ()]),
     },
-    "jagged": {name: COMMON[name] for name in ("dtype", "threads")},
+    "jagged": {name: COMMON[name] for name in ("dtype", "threads")}
+    | {"offsets_dtype": st.sampled_from([torch.int32, torch.int64])},
 }
 calls = st.sampled_from(sorted(OPTIONS)).flatmap(
     lambda name: st.tuples(st.just(name), st.fixed_dictionaries({}, optional=OPTIONS[name]))

@@ -181,7 +181,7 @@ def test_options_but_for_the_value_have_names():
 
 @pytest.mark.parametrize("pad", [{"ids": "left"}, {"ids": None}, {"ids": [0]}])
 def test_a_place_takes_a_number_or_a_pad(pad):
-    with pytest.raises(TypeError, match=r"^pad: expected a number or a tensorlift.Pad for 'ids'"):
+    with pytest.raises(TypeError, match=r"^pad: expected a number or a tensorlift\.Pad for 'ids'"):
         Collate(pad=pad)
 
 

@@ -1,4 +1,4 @@
-"""pad with masks, limits and a side for each dimension."""
+"""pad with masks, limits and a side for each dimension; offsets and positions of jagged."""
 
 import numpy as np
 import pytest
@@ -206,3 +206,60 @@ def test_a_padded_batch_is_rebuilt_by_torch(tl):
     again = torch.utils._pytree.tree_unflatten(leaves, spec)
     assert type(again) is tensorlift.PaddedWithMask
     assert torch.equal(again.lengths, padded.lengths)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_jagged_knows_lengths_and_positions(tl, dtype):
+    jagged = tl.jagged(sequences(2), offsets_dtype=dtype)
+    assert jagged.offsets.dtype == dtype
+    assert jagged.offsets.tolist() == [0, 3, 10, 11, 11, 18]
+    assert jagged.lengths.dtype == dtype
+    assert jagged.lengths.tolist() == list(LENGTHS)
+    assert jagged.max_length == 7
+    expected = torch.cat([torch.arange(n) for n in LENGTHS])
+    assert same_bits(jagged.position_ids(), expected)
+
+
+def test_jagged_with_small_offsets_is_nested_as_well(tl):
+    nested = tl.jagged(sequences(2), offsets_dtype=torch.int32).to_nested()
+    assert [len(part) for part in nested.unbind()] == list(LENGTHS)
+
+
+def test_jagged_of_empty_arrays(tl):
+    jagged = tl.jagged([[], np.zeros(0, int)], offsets_dtype=torch.int32)
+    assert jagged.max_length == 0
+    assert jagged.position_ids().tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error"),
+    [
+        (torch.int16, ValueError),
+        (torch.float32, ValueError),
+        (np.int32, TypeError),
+        (None, TypeError),
+    ],
+)
+def test_offsets_are_int32_or_int64(tl, dtype, error):
+    with pytest.raises(error, match=r"^offsets_dtype: expected "):
+        tl.jagged(sequences(), offsets_dtype=dtype)
+    with pytest.raises(error, match=r"^jagged: expected torch\.int64 or torch\.int32 for 'x', got"):
+        tensorlift.Collate(jagged={"x": dtype})
+
+
+def test_more_rows_than_small_offsets_can_count(tl):
+    wide = np.broadcast_to(np.zeros((1, 0)), (1 << 30, 0))  # has no elements
+    with pytest.raises(
+        ValueError, match=r"^offsets_dtype: expected torch\.int64 for 2147483648 rows"
+    ):
+        tl.jagged([wide, wide], offsets_dtype=torch.int32)
+    assert tl.jagged([wide, wide]).offsets[-1] == 1 << 31
+
+
+def test_offsets_of_a_place():
+    rows = [{"x": a} for a in sequences()]
+    for places, dtype in ((["x"], torch.int64), ({"x": torch.int32}, torch.int32)):
+        jagged = tensorlift.Collate(jagged=places)(rows)["x"]
+        assert same_bits(
+            jagged.offsets, tensorlift.jagged(sequences(), offsets_dtype=dtype).offsets
+        )

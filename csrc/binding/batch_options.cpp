@@ -185,6 +185,17 @@ void parse_dim(py::handle dim, BatchOptions& options) {
   options.layout.dim = parse_int("dim", "an int", dim);
 }
 
+c10::ScalarType parse_offsets_dtype(py::handle dtype) {
+  constexpr const char* kExpected = "torch.int64 or torch.int32";
+  const auto parsed = unpack_dtype(dtype);
+  if (!parsed) refuse_type("offsets_dtype", kExpected, dtype);
+  if (parsed != c10::kLong && parsed != c10::kInt) {
+    throw ValueError(std::string("offsets_dtype: expected ") + kExpected + ", got " +
+                     repr_of(dtype) + ".");
+  }
+  return *parsed;
+}
+
 void parse_padding(const PaddingArguments& arguments, BatchOptions& options) {
   options.padding = parse_number(arguments.padding_value);
   options.layout.pad_left = parse_each<bool>(arguments.padding_side, [](py::handle side) {

@@ -164,16 +164,18 @@ void define_batches(py::module_& module) {
       py::arg("stream"), py::arg("threads"), "(batch, sizes, mask): see tensorlift.pad.");
   module.def(
       "jagged",
-      [](py::handle arrays, py::handle dtype, py::handle out, py::handle pin_memory,
-         py::handle device, py::handle non_blocking, py::handle stream, py::handle threads) {
-        return as_pair(make_batch(
-            arrays,
+      [](py::handle arrays, py::handle offsets_dtype, py::handle dtype, py::handle out,
+         py::handle pin_memory, py::handle device, py::handle non_blocking, py::handle stream,
+         py::handle threads) {
+        BatchOptions options =
             batch_options(Operation::kJagged, {dtype, py::none(), py::none(), out, pin_memory,
-                                               device, non_blocking, stream, threads})));
+                                               device, non_blocking, stream, threads});
+        options.extents_dtype = parse_offsets_dtype(offsets_dtype);
+        return as_pair(make_batch(arrays, options));
       },
-      py::arg("arrays"), py::arg("dtype"), py::arg("out"), py::arg("pin_memory"), py::arg("device"),
-      py::arg("non_blocking"), py::arg("stream"), py::arg("threads"),
-      "(values, offsets): see tensorlift.jagged.");
+      py::arg("arrays"), py::arg("offsets_dtype"), py::arg("dtype"), py::arg("out"),
+      py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+      py::arg("threads"), "(values, offsets): see tensorlift.jagged.");
   module.def(
       "send_tensors",
       [](py::handle tensors, py::handle device, py::handle non_blocking, py::handle stream,
@@ -211,6 +213,10 @@ void define_batches(py::module_& module) {
       py::arg("padding_value"), py::arg("padding_side"), py::arg("pad_to_multiple_of"),
       py::arg("max_length"), py::arg("truncate"), py::arg("mask"), py::arg("mask_dim"),
       "Raises where pad() would, before there are arrays.");
+  module.def(
+      "check_offsets_dtype",
+      [](py::handle dtype) { static_cast<void>(parse_offsets_dtype(dtype)); }, py::arg("dtype"),
+      "Raises where it is no dtype of offsets.");
   module.def(
       "check_threads", [](py::handle threads) { static_cast<void>(parse_threads(threads)); },
       py::arg("threads"), "Raises where it is no positive int or None.");

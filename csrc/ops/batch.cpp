@@ -72,8 +72,8 @@ void gather_tensor(const Destination& from, const Destination& to, std::optional
 at::Tensor extents_of(const BatchPlan& plan) {
   const std::optional<Shape> shape = plan.extents_shape();
   if (!shape) return {};
-  at::Tensor extents = make_output(*shape, c10::kLong, OutputMemory::kPageable);
-  plan.write_extents(static_cast<std::int64_t*>(extents.mutable_data_ptr()));
+  at::Tensor extents = make_output(*shape, *plan.extents_dtype, OutputMemory::kPageable);
+  plan.write_extents(extents.mutable_data_ptr());
   return extents;
 }
 

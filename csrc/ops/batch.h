@@ -24,7 +24,7 @@ struct BatchOptions : JoinOptions {
 
 struct Batch {
   at::Tensor values;   // `out` where that was given
-  at::Tensor extents;  // int64; see BatchPlan::extents_shape(); undefined where there are none
+  at::Tensor extents;  // see BatchPlan::extents_shape(); undefined where there are none
   at::Tensor mask;     // undefined where none was asked for
 };
 

@@ -1,7 +1,5 @@
 #include "ops/columns.h"
 
-#include <c10/util/accumulate.h>
-
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -63,15 +61,11 @@ const Sources& read(SourceReader& reader, const Truncation& truncation) {
   return reader.sources();
 }
 
-std::size_t extents_nbytes(const Shape& shape) {
-  return static_cast<std::size_t>(c10::multiply_integers(shape)) * sizeof(std::int64_t);
-}
-
 void allocate(const Columns& columns, ColumnsMemory where) {
   ColumnMemory memory(3 * columns.size(), where);
   for (const auto& column : columns) {
     memory.plan(column->plan.nbytes);
-    if (const auto shape = column->plan.extents_shape()) memory.plan(extents_nbytes(*shape));
+    if (column->plan.extents_shape()) memory.plan(column->plan.extents_nbytes());
     if (column->plan.mask) memory.plan(column->plan.mask->plan.nbytes);
   }
   memory.allocate();
@@ -83,7 +77,7 @@ void allocate(const Columns& columns, ColumnsMemory where) {
                                                                   plan.strides());
     }
     if (const auto shape = plan.extents_shape()) {
-      column->extents = memory.make(extents_nbytes(*shape), c10::kLong, *shape);
+      column->extents = memory.make(plan.extents_nbytes(), *plan.extents_dtype, *shape);
     }
     if (plan.mask) {
       const BatchPlan& ones = plan.mask->plan;
@@ -95,7 +89,7 @@ void allocate(const Columns& columns, ColumnsMemory where) {
 void write_extents(const Columns& columns) {
   for (const auto& column : columns) {
     if (!column->extents.defined()) continue;
-    column->plan.write_extents(static_cast<std::int64_t*>(column->extents.mutable_data_ptr()));
+    column->plan.write_extents(column->extents.mutable_data_ptr());
   }
 }
 
@@ -133,8 +127,9 @@ void fill(const Columns& columns, std::optional<int> threads) {
 void send_all(const Columns& columns, const TransferOptions& device, std::optional<int> threads) {
   TensorArena arena(columns.size());
   for (const auto& column : columns) {
-    if (const auto shape = column->plan.extents_shape()) {
-      column->extents = build_empty(arena, extents_nbytes(*shape), c10::kLong, *shape);
+    const BatchPlan& plan = column->plan;
+    if (const auto shape = plan.extents_shape()) {
+      column->extents = build_empty(arena, plan.extents_nbytes(), *plan.extents_dtype, *shape);
     }
   }
   write_extents(columns);
@@ -191,11 +186,15 @@ ColumnOptions parse_column_options(py::handle given) {
                       /*memory_format=*/arguments[3], /*out=*/py::none(), /*pin_memory=*/Py_False,
                       /*threads=*/py::none(), batch);
   if (py::handle(arguments[4]).is_none()) return options;
+  if (batch.layout.operation == Operation::kJagged) {
+    batch.extents_dtype = parse_offsets_dtype(arguments[4]);
+    return options;
+  }
   const auto padding = py::reinterpret_borrow<py::tuple>(arguments[4]);
   parse_padding(
       {padding[0], padding[1], padding[2], padding[3], padding[4], padding[5], padding[6]}, batch);
   if (!py::handle(padding[7]).is_none()) options.mask_key = padding[7];
-  batch.has_extents = parse_bool("sizes", padding[8]);
+  if (!parse_bool("sizes", padding[8])) batch.extents_dtype.reset();
   return options;
 }
 

@@ -52,8 +52,8 @@ struct Column {
 using Columns = std::vector<std::unique_ptr<Column>>;
 
 // The arguments of stack, pad or jagged: a tuple (operation, dtype, channel_dim, memory_format,
-// padding), or None for those of stack; padding: a tuple of what PaddingArguments has, the mask's
-// key or None, and whether sizes are wanted; or None.
+// own), or None for those of stack. `own`: None for stack; the dtype of the offsets for jagged; for
+// pad a tuple of what PaddingArguments has, the mask's key or None, and whether sizes are wanted.
 [[nodiscard]] ColumnOptions parse_column_options(py::handle options);
 
 // Where columns are to be, and how many threads may copy; none: as many as torch uses.

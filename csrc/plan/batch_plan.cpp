@@ -10,6 +10,33 @@ namespace tensorlift {
 
 namespace {
 
+void write_sizes(const Sources& sources, std::int64_t* sizes) {
+  const Sources::Form& model = padding_model(sources);
+  const std::int64_t* like = sources.shape(model);
+  sources.for_each([&](const ArrayView& view, std::int64_t) {
+    sizes = std::copy(view.shape, view.shape + view.ndim, sizes);
+    if (view.ndim < model.ndim) sizes = std::copy(like + view.ndim, like + model.ndim, sizes);
+  });
+}
+
+template <typename T>
+void write_offsets(const Sources& sources, T* offsets) {
+  T offset = 0;
+  *offsets++ = offset;
+  sources.for_each([&](const ArrayView& view, std::int64_t) {
+    *offsets++ = offset += static_cast<T>(view.shape[0]);
+  });
+}
+
+std::optional<c10::ScalarType> checked_extents_dtype(const Layout& layout,
+                                                     std::optional<c10::ScalarType> dtype) {
+  if (layout.operation == Operation::kJagged && dtype == c10::kInt && layout.shape[0] > INT32_MAX) {
+    throw ValueError("offsets_dtype: expected torch.int64 for " + std::to_string(layout.shape[0]) +
+                     " rows, got torch.int32.");
+  }
+  return dtype;
+}
+
 // Dimensions of the arrays, counted from 0. Throws IndexError or ValueError.
 Shape mask_dims(const MaskOptions& mask, std::int64_t ndim) {
   Shape dims;
@@ -40,7 +67,7 @@ Sources repeated(const char* number, c10::ScalarType dtype, const BatchPlan& bat
                  c10::IntArrayRef dims) {
   const std::size_t ndim = batch.layout.shape.size() - 1;
   std::vector<std::int64_t> sizes(batch.sources.size() * ndim);
-  batch.write_extents(sizes.data());
+  write_sizes(batch.sources, sizes.data());
   static constexpr std::int64_t kNoStrides[kMaxDims] = {};
   Shape shape(dims.size());
   ArrayView view;
@@ -74,7 +101,7 @@ JoinOptions mask_options(const JoinOptions& options, c10::IntArrayRef dims) {
     mask.layout.pad_left.values.push_back(options.layout.pad_left[d]);
   }
   mask.dtype = options.mask->dtype;
-  mask.has_extents = false;
+  mask.extents_dtype.reset();
   return mask;
 }
 
@@ -95,33 +122,35 @@ BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
       dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
       padding(options.padding, dtype),
       nbytes(checked_nbytes(layout.shape, dtype)),
-      has_extents(options.has_extents),
+      extents_dtype(checked_extents_dtype(layout, options.extents_dtype)),
       mask(options.mask ? std::make_unique<const Mask>(*this, options) : nullptr),
       strides_(batch_strides(sources, layout, options.memory_format)) {}
 
 BatchPlan::~BatchPlan() = default;
 
 std::optional<Shape> BatchPlan::extents_shape() const {
-  if (!has_extents) return std::nullopt;
+  if (!extents_dtype) return std::nullopt;
   const auto arrays = static_cast<std::int64_t>(sources.size());
   if (layout.operation == Operation::kPad) return Shape{arrays, padding_model(sources).ndim};
   if (layout.operation == Operation::kJagged) return Shape{arrays + 1};
   return std::nullopt;
 }
 
-void BatchPlan::write_extents(std::int64_t* extents) const {
+std::size_t BatchPlan::extents_nbytes() const {
+  std::size_t nbytes = extents_dtype ? c10::elementSize(*extents_dtype) : 0;
+  const std::optional<Shape> shape = extents_shape();
+  if (!shape) return 0;
+  for (const std::int64_t size : *shape) nbytes *= static_cast<std::size_t>(size);
+  return nbytes;
+}
+
+void BatchPlan::write_extents(void* extents) const {
   if (layout.operation == Operation::kPad) {
-    const Sources::Form& model = padding_model(sources);
-    const std::int64_t* like = sources.shape(model);
-    sources.for_each([&](const ArrayView& view, std::int64_t) {
-      extents = std::copy(view.shape, view.shape + view.ndim, extents);
-      if (view.ndim < model.ndim) extents = std::copy(like + view.ndim, like + model.ndim, extents);
-    });
+    write_sizes(sources, static_cast<std::int64_t*>(extents));
+  } else if (extents_dtype == c10::kInt) {
+    write_offsets(sources, static_cast<std::int32_t*>(extents));
   } else if (layout.operation == Operation::kJagged) {
-    std::int64_t offset = 0;
-    *extents++ = offset;
-    sources.for_each(
-        [&](const ArrayView& view, std::int64_t) { *extents++ = offset += view.shape[0]; });
+    write_offsets(sources, static_cast<std::int64_t*>(extents));
   }
 }
 

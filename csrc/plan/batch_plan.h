@@ -32,7 +32,8 @@ struct JoinOptions {
   c10::Scalar padding = 0;
   Truncation truncation;            // kPad; for truncate(), which comes first
   std::optional<MaskOptions> mask;  // kPad
-  bool has_extents = true;          // kPad, kJagged
+  // kPad, kJagged: of sizes, which are int64, or of offsets, int32 or int64; none: none are wanted.
+  std::optional<c10::ScalarType> extents_dtype = c10::kLong;
 };
 
 struct Mask;
@@ -49,17 +50,19 @@ struct BatchPlan {
   [[nodiscard]] const Shape& strides() const { return strides_.strides; }  // elements
   [[nodiscard]] std::size_t numel() const { return nbytes / c10::elementSize(dtype); }
 
-  // Of int64 numbers about each array: kPad: sizes [arrays, ndim]; kJagged: offsets [arrays + 1],
-  // where each begins along the first dimension, and the end; else none, as where none are wanted.
+  // Of numbers of extents_dtype about each array: kPad: sizes [arrays, ndim]; kJagged: offsets
+  // [arrays + 1], where each begins along the first dimension, and the end; else none, as where
+  // none are wanted.
   [[nodiscard]] std::optional<Shape> extents_shape() const;
-  void write_extents(std::int64_t* extents) const;
+  [[nodiscard]] std::size_t extents_nbytes() const;
+  void write_extents(void* extents) const;
 
   const Sources& sources;
   const Layout layout;
   const c10::ScalarType dtype;
   const Padding padding;
   const std::size_t nbytes;
-  const bool has_extents;
+  const std::optional<c10::ScalarType> extents_dtype;
   const std::unique_ptr<const Mask> mask;  // null where none is asked for
 
  private:

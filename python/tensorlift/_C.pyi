@@ -93,6 +93,7 @@ def pad(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]: ...
 def jagged(
     arrays: object,
+    offsets_dtype: object,
     dtype: object,
     out: object,
     pin_memory: object,
@@ -116,6 +117,7 @@ def check_padding(
     mask: object,
     mask_dim: object,
 ) -> None: ...
+def check_offsets_dtype(dtype: object) -> None: ...
 def check_threads(threads: object) -> None: ...
 def collate(
     samples: object,

@@ -103,10 +103,13 @@ def test_masks(mask, mask_dim):
 def test_jagged(dtype):
     arrays = [images(1, n, 7)[0] for n in range(1, 300, 3)]
     check_like_host("jagged", arrays, dtype=dtype)
+    check_like_host("jagged", arrays, dtype=dtype, offsets_dtype=torch.int32)
     result = tensorlift.jagged(arrays, device=NAME)
     assert all(
         np.array_equal(t.cpu().numpy(), a) for t, a in zip(result.unbind(), arrays, strict=True)
     )
+    assert result.max_length == 298
+    assert result.lengths.device == torch.device(NAME, 0)
 
 
 @pytest.mark.parametrize("operation", ["stack", "cat", "pad", "jagged"])

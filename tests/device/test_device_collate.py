@@ -49,6 +49,7 @@ def leaves(batch):
     "options",
     [
         {"pad": {"tokens": 7}},
+        {"jagged": {"tokens": torch.int32}},
         {"jagged": ["tokens"], "channel_dim": {"image": -1}, "channels_last": ["image"]},
         {"pad": ["tokens"], "dtype": torch.float32},
         {"pad": {"tokens": tensorlift.Pad(7, mask=torch.int64, pad_to_multiple_of=4)}},

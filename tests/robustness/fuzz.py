@@ -205,6 +205,7 @@ class World:
             "max_length": [None, 1, 2, 3, 9, (2, 1), (None, 2)],
             "truncate": [None, "right", "left"],
             "mask": [False, True, True, torch.int64],
+            "offsets_dtype": [torch.int32, torch.int64],
             "mask_dim": [None, 0, -1, (0, 1), (1, 0)],
         }
         return {name: self.choose(values[name]) for name in names if self.one_in(3)}
@@ -309,7 +310,7 @@ BATCHES = {
     "stack": [*COMMON, "dim"],
     "cat": [*COMMON, "dim"],
     "pad": [*COMMON, *PADDING],
-    "jagged": ["dtype"],
+    "jagged": ["dtype", "offsets_dtype"],
 }
 
 

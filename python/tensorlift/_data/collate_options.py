@@ -33,7 +33,8 @@ class Collate:
             become a :class:`tensorlift.Padded`, or tensors with ``Pad(sizes=False)``. Lists of
             Python numbers, such as a tokenizer's, may stand there as well.
         jagged: places of different lengths that become a :class:`tensorlift.Jagged`
-            (values, offsets). Lists of Python numbers, too.
+            (values, offsets). Lists of Python numbers, too. A mapping has the dtype of the offsets
+            for each place, ``torch.int64`` or ``torch.int32``.
         channel_dim: a mapping from places to the channel dimension of what stands there, which is
             moved to the front, as by :func:`tensorlift.stack`: ``{"image": -1}`` for images of
             shape (height, width, channels), which thus become a batch (N, C, H, W).
@@ -65,7 +66,7 @@ class Collate:
 
     dtype: torch.dtype | Mapping[Any, torch.dtype] | None = None
     pad: Mapping[Any, Pad | Number] | Collection[Any] = ()
-    jagged: Collection[Any] = ()
+    jagged: Mapping[Any, torch.dtype] | Collection[Any] = ()
     channel_dim: Mapping[Any, int] = field(default_factory=dict)
     channels_last: Collection[Any] = ()
     pin_memory: bool = False
@@ -91,6 +92,8 @@ class Collate:
                 )
         if isinstance(self.pad, Mapping):
             _check_pads(self.pad)
+        if isinstance(self.jagged, Mapping):
+            _check_offsets_dtypes(self.jagged)
         _check_channel_dims(self.channel_dim)
         for name in ("pad", "channel_dim", "channels_last"):
             twice = next((place for place in self.jagged if place in getattr(self, name)), None)
@@ -146,7 +149,7 @@ class _Places:
         self.seen: list[Path] = []
 
     def options_for(self, path: Path, kind: str) -> tuple[Any, ...] | None:
-        """What csrc/ops/columns.h parses: (operation, dtype, channel_dim, memory_format, padding).
+        """What csrc/ops/columns.h parses: (operation, dtype, channel_dim, memory_format, own).
 
         `kind` is "array", "float", "integer" (also for bools) or "list", which is not yet known to
         be one of numbers.
@@ -156,11 +159,12 @@ class _Places:
         options = self.options
         if kind in ("array", "list"):
             if (place := self._named(names, options.pad)) is not _NOWHERE:
-                pad = options.pad[place] if isinstance(options.pad, Mapping) else 0
+                pad = _value_at(options.pad, place, 0)
                 padding = self._padding_for(path, pad if isinstance(pad, Pad) else Pad(pad))
                 return ("pad", self._dtype_for(names, kind), *self._layout_for(names), padding)
-            if self._named(names, options.jagged) is not _NOWHERE:
-                return ("jagged", self._dtype_for(names, kind), None, None, None)
+            if (place := self._named(names, options.jagged)) is not _NOWHERE:
+                offsets_dtype = _value_at(options.jagged, place, torch.int64)
+                return ("jagged", self._dtype_for(names, kind), None, None, offsets_dtype)
         if kind == "list":
             self.seen.pop()  # the places below it are
             return None
@@ -214,6 +218,10 @@ def _names_of(path: Path) -> list[Any]:
     return [steps, steps[-1]] if steps else [steps]
 
 
+def _value_at(places: Collection[Any], place: Any, default: Any) -> Any:
+    return places[place] if isinstance(places, Mapping) else default
+
+
 def _hashable(option: Any) -> Any:
     if isinstance(option, Mapping):
         return frozenset(option.items())
@@ -230,6 +238,16 @@ def _check_pads(pad: Mapping[Any, Any]) -> None:
         except TypeError:
             raise TypeError(
                 f"pad: expected a number or a tensorlift.Pad for {place!r}, got {value!r}."
+            ) from None
+
+
+def _check_offsets_dtypes(jagged: Mapping[Any, Any]) -> None:
+    for place, dtype in jagged.items():
+        try:
+            _C.check_offsets_dtype(dtype)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"jagged: expected torch.int64 or torch.int32 for {place!r}, got {dtype!r}."
             ) from None
 
 

@@ -346,11 +346,34 @@ class Jagged(NamedTuple):
 
     Attributes:
         values: [sum of lengths, ...]: the arrays, one after another along the first dimension.
-        offsets: int64 [arrays + 1]: array i is ``values[offsets[i]:offsets[i + 1]]``.
+        offsets: [arrays + 1]: array i is ``values[offsets[i]:offsets[i + 1]]``. As int32 these are
+            the `cu_seqlens` of attention over sequences without padding.
     """
 
     values: torch.Tensor
     offsets: torch.Tensor
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """[arrays]: how long each is."""
+        return self.offsets.diff()
+
+    @property
+    def max_length(self) -> int:
+        """The longest one's length. On a device it has to be waited for."""
+        return int(self.lengths.max())
+
+    def position_ids(self) -> torch.Tensor:
+        """int64 [sum of lengths]: where in its array each value stands, from 0.
+
+        Example:
+            >>> import tensorlift
+            >>> tensorlift.jagged([[7, 8, 9], [5, 6]]).position_ids()
+            tensor([0, 1, 2, 0, 1])
+        """
+        total = self.values.shape[0]
+        begins = self.offsets[:-1].repeat_interleave(self.lengths, output_size=total)
+        return torch.arange(total, device=self.values.device) - begins
 
     def to_nested(self) -> torch.Tensor:
         """A nested tensor of the jagged layout over the same memory.
@@ -373,6 +396,7 @@ def jagged(
     arrays: Ragged,
     /,
     *,
+    offsets_dtype: torch.dtype = torch.int64,
     dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
@@ -390,6 +414,7 @@ def jagged(
     Args:
         arrays: as for :func:`stack`, of shapes (length, ...) with any lengths; (0,) is of length 0
             whatever the other dimensions are. Lists of Python numbers may stand among them.
+        offsets_dtype: of the offsets; ``torch.int32`` for kernels of attention.
         dtype: as for :func:`stack`.
         out: as for :func:`stack`; it gets the values.
         pin_memory: as for :func:`stack`; the offsets stay in pageable memory.
@@ -403,7 +428,8 @@ def jagged(
 
     Raises:
         TypeError: as for :func:`stack`.
-        ValueError: as for :func:`stack`, with shapes that differ in more than the first dimension.
+        ValueError: as for :func:`stack`, with shapes that differ in more than the first dimension;
+            the offsets are no numbers of `offsets_dtype`.
         RuntimeError: as for :func:`stack`.
 
     Example:
@@ -412,4 +438,16 @@ def jagged(
         >>> values, offsets
         (tensor([1, 2, 3, 4]), tensor([0, 3, 4]))
     """
-    return Jagged(*_C.jagged(arrays, dtype, out, pin_memory, device, non_blocking, stream, threads))
+    return Jagged(
+        *_C.jagged(
+            arrays,
+            offsets_dtype,
+            dtype,
+            out,
+            pin_memory,
+            device,
+            non_blocking,
+            stream,
+            threads,
+        )
+    )

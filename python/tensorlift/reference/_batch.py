@@ -164,6 +164,7 @@ def jagged(
     arrays: Ragged,
     /,
     *,
+    offsets_dtype: torch.dtype = torch.int64,
     dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
@@ -174,9 +175,15 @@ def jagged(
 ) -> Jagged:
     """What :func:`tensorlift.jagged` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
+    if not isinstance(offsets_dtype, torch.dtype):
+        raise TypeError(f"offsets_dtype: expected a torch.dtype, got {offsets_dtype!r}.")
+    if offsets_dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"offsets_dtype: expected int32 or int64, got {offsets_dtype}.")
     items = _numbers_as_tensors(as_list(arrays))
     tensors = read(items, dtype, None, threads, pass_over=True)
     shape, _ = joined_shape(tensors, 0)
+    if shape[0] > torch.iinfo(offsets_dtype).max:
+        raise ValueError(f"offsets_dtype: expected torch.int64 for {shape[0]} rows.")
     strides = torch.cat(models(items, None)).stride()
     result = make_output(shape, tensors, dtype, None, strides, out, pin_memory)
     offsets = [0]
@@ -186,7 +193,8 @@ def jagged(
         offsets.append(offsets[-1] + len(tensor))
     values = finish(result, out, tensors)
     return Jagged(
-        on_device(values, target, stream), on_device(torch.tensor(offsets), target, stream)
+        on_device(values, target, stream),
+        on_device(torch.tensor(offsets, dtype=offsets_dtype), target, stream),
     )
 
 
