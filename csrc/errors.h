@@ -10,13 +10,21 @@ struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Of a tensor that torch's own functions may know how to join.
-struct ForTorch : TypeError {
-  using TypeError::TypeError;
-};
-
 struct ValueError : std::runtime_error {
   using std::runtime_error::runtime_error;
+};
+
+// What does not make one batch. In Python these are RuntimeErrors as well, which torch raises.
+struct BatchTypeError : TypeError {
+  using TypeError::TypeError;
+};
+struct BatchValueError : ValueError {
+  using ValueError::ValueError;
+};
+
+// Not an error yet: torch's own functions may know how to join this tensor.
+struct ForTorch : TypeError {
+  using TypeError::TypeError;
 };
 
 struct IndexError : std::runtime_error {

@@ -89,7 +89,8 @@ def outcome(function, data, kwargs):
         try:
             result = function(data, **kwargs)
         except (TypeError, ValueError, IndexError) as error:
-            result = (type(error), str(error).split(":")[0])
+            kind = next(k for k in (TypeError, ValueError, IndexError) if isinstance(error, k))
+            result = (kind, str(error).split(":")[0])
     if isinstance(result, torch.Tensor):
         result = [result]
     return result, [(w.category, str(w.message)[:60]) for w in caught]

@@ -19,7 +19,7 @@ def test_it_is_filled_and_returned(tl):
     assert tl.stack(arrays, out=out) is out
     assert torch.equal(out, expected)
     assert tl.cat(arrays, out=out.view(8, 3)).data_ptr() == out.data_ptr()
-    batch, _ = tl.pad(arrays, out=out)
+    batch = tl.pad(arrays, out=out).batch
     assert batch is out
     values, _ = tl.jagged(arrays, out=out.view(8, 3))
     assert torch.equal(values, expected.view(8, 3))
@@ -80,7 +80,7 @@ def test_large_sources_that_overlap_it(tl):
 
 WRONG = {
     "shape": lambda: torch.full((3, 2), 5.0, dtype=torch.float64),
-    "dtype": lambda: torch.full((2, 3), 5.0, dtype=torch.float32),
+    "dtype": lambda: torch.full((2, 3), 5, dtype=torch.int32),
     "device": lambda: torch.zeros((2, 3), dtype=torch.float64, device="meta"),
     "expanded": lambda: torch.full((2, 1), 5.0, dtype=torch.float64).expand(2, 3),
     "overlapping": lambda: torch.full((9,), 5.0, dtype=torch.float64).as_strided((2, 3), (1, 1)),
@@ -91,10 +91,32 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_one_that_does_not_fit_is_refused(tl, wrong):
     out = WRONG[wrong]()
-    with pytest.raises(ValueError, match=r"^out: expected "):
+    with pytest.raises((ValueError, TypeError), match=r"^out: expected "):
         tl.stack([np.zeros(3), np.zeros(3)], out=out)
     if wrong != "device":
         assert (out == 5).all()
+
+
+def test_the_result_is_cast_where_torch_casts_it(tl):
+    out = torch.zeros(2, 3, dtype=torch.float16)
+    tl.stack([np.full(3, 0.1), np.ones(3, np.uint8)], out=out)
+    assert out.tolist() == torch.tensor([[0.1] * 3, [1] * 3], dtype=torch.float16).tolist()
+    with pytest.raises(TypeError, match=r"^out: expected a dtype that torch\.float64"):
+        tl.stack([np.zeros(3)], out=torch.zeros(1, 3, dtype=torch.int64))
+    tl.stack([np.full(3, 2.5)], out=(whole := torch.zeros(1, 3).int()), dtype=torch.int32)
+    assert whole.tolist() == [[2, 2, 2]]
+
+
+def test_an_empty_one_is_resized(tl):
+    arrays = [np.arange(6.0).reshape(2, 3) + i for i in range(4)]
+    out = torch.empty(0, dtype=torch.float64)
+    assert tl.stack(arrays, out=out) is out
+    assert torch.equal(out, tl.stack(arrays))
+    with pytest.raises((ValueError, TypeError)):
+        tl.stack([*arrays, np.zeros(3)], out=(untouched := torch.empty(0, 7)))
+    assert untouched.shape == (0, 7)
+    with pytest.raises(RuntimeError, match="not resizable"):
+        tl.stack(arrays, out=torch.from_numpy(np.empty(0)))
 
 
 def test_what_is_no_tensor_is_refused(tl):

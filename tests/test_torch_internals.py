@@ -35,11 +35,11 @@ PRIVATE_HEADERS = {
     # Which modes and transformations are in force, and calls past them.
     r"c10/core/impl/(LocalDispatchKeySet|TorchDispatchModeTLS)\.h": {
         "dispatch_guard.h",
-        "ops/collate.cpp",
+        "binding/torch_modes.cpp",
     },
     r"ATen/(PythonTorchFunctionTLS|core/LegacyTypeDispatch)\.h": {
         "dispatch_guard.h",
-        "ops/collate.cpp",
+        "binding/torch_modes.cpp",
     },
     # Devices of any backend.
     r"c10/core/impl/VirtualGuardImpl\.h": {"device/staging.cpp", "device/transfer.h"},

@@ -53,6 +53,7 @@ c10::Scalar parse_integer(py::handle number) {
 c10::Scalar parse_number(py::handle number) {
   PyObject* object = number.ptr();
   if (PyBool_Check(object)) return c10::Scalar(object == Py_True);
+  if (is_tensor(number) && unpack_tensor(number).dim() == 0) return unpack_tensor(number).item();
   if (PyIndex_Check(object)) return parse_integer(number);
   if (PyComplex_Check(object) || PyArray_IsScalar(object, ComplexFloating)) {
     const Py_complex value = PyComplex_AsCComplex(object);

@@ -67,6 +67,15 @@ py::object as_padded(Batch batch) {
                         std::move(mask));
 }
 
+template <typename... Options>
+py::object join_by_torch(Operation operation, const Items& items, const char* refusal,
+                         Options... options) {
+  py::list list;
+  for (PyObject* item : items.all()) list.append(py::handle(item));
+  return import_module("tensorlift._ops.by_torch")
+      .attr("join")(operation == Operation::kStack ? "stack" : "cat", list, refusal, options...);
+}
+
 template <Operation kOperation>
 py::object join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
                 py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
@@ -75,7 +84,13 @@ py::object join(py::handle arrays, py::handle dim, py::handle dtype, py::handle 
       kOperation,
       {dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream, threads});
   parse_dim(dim, options);
-  return wrap_tensor(make_batch(arrays, options).values);
+  const Items items(arrays);
+  try {
+    return wrap_tensor(make_batch(items, options).values);
+  } catch (const ForTorch& refusal) {
+    return join_by_torch(kOperation, items, refusal.what(), dim, dtype, channel_dim, memory_format,
+                         out, pin_memory, device, non_blocking, stream);
+  }
 }
 
 // The function that takes a list, or a tree, of arrays.
@@ -155,7 +170,7 @@ void define_batches(py::module_& module) {
         parse_padding(
             {padding_value, padding_side, pad_to_multiple_of, max_length, truncate, mask, mask_dim},
             options);
-        return as_padded(make_batch(arrays, options));
+        return as_padded(make_batch(Items(arrays), options));
       },
       py::arg("arrays"), py::arg("padding_value"), py::arg("padding_side"),
       py::arg("pad_to_multiple_of"), py::arg("max_length"), py::arg("truncate"), py::arg("mask"),
@@ -171,7 +186,7 @@ void define_batches(py::module_& module) {
             batch_options(Operation::kJagged, {dtype, py::none(), py::none(), out, pin_memory,
                                                device, non_blocking, stream, threads});
         options.extents_dtype = parse_offsets_dtype(offsets_dtype);
-        return as_pair(make_batch(arrays, options));
+        return as_pair(make_batch(Items(arrays), options));
       },
       py::arg("arrays"), py::arg("offsets_dtype"), py::arg("dtype"), py::arg("out"),
       py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),

@@ -72,12 +72,13 @@ std::int64_t parse_int(const char* option, const char* expected, py::handle numb
   if (!PyIndex_Check(number.ptr()) || PyBool_Check(number.ptr())) {
     refuse_type(option, expected, number);
   }
-  const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), nullptr);  // clips
-  if (value == -1 && PyErr_Occurred()) {
-    clear_refusal();  // an array, say
-    refuse_type(option, expected, number);
-  }
-  return value;
+  const Py_ssize_t value = PyNumber_AsSsize_t(number.ptr(), PyExc_OverflowError);
+  if (value != -1 || !PyErr_Occurred()) return value;
+  const bool is_too_large = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
+  clear_refusal();  // an array, say
+  if (!is_too_large) refuse_type(option, expected, number);
+  throw ValueError(std::string(option) + ": expected " + expected + " of at most 64 bits, got " +
+                   repr_of(number) + ".");
 }
 
 bool parse_bool(const char* option, py::handle flag) {

@@ -63,7 +63,12 @@ double as_double(const c10::Scalar& value) {
 }
 
 bool fits(const c10::Scalar& value, c10::ScalarType dtype) {
-  if (c10::isComplexType(dtype) || dtype == c10::kBool) return true;
+  if (dtype == c10::kBool) return true;
+  if (c10::isComplexType(dtype)) {
+    const c10::ScalarType part = c10::toRealValueType(dtype);
+    const c10::complex<double> parts = value.toComplexDouble();
+    return fits(parts.real(), part) && fits(parts.imag(), part);
+  }
   if (value.isComplex()) return false;
   switch (dtype) {
     case c10::kByte:

@@ -29,6 +29,9 @@ class Items {
 
   [[nodiscard]] std::size_t size() const { return size_; }
 
+  // Borrowed, as long as this lives and nothing is taken.
+  [[nodiscard]] c10::ArrayRef<PyObject*> all() const { return {items_, size_}; }
+
   // Borrowed.
   [[nodiscard]] PyObject* operator[](std::size_t index) const { return items_[index]; }
 

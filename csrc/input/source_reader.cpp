@@ -1,11 +1,13 @@
 #include "input/source_reader.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "binding/conversion_error.h"
 #include "binding/options.h"
+#include "binding/torch_modes.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
 #include "input/foreign_memory.h"
@@ -56,7 +58,8 @@ at::Tensor tensor_of_list(std::size_t index, PyObject* list) {
 SourceReader::SourceReader(Items items, const ReadOptions& options)
     : items_(std::move(items)),
       options_(options),
-      convert_{options.dtype, CopyPolicy::kAlways, ReadonlyPolicy::kShare} {
+      convert_{options.dtype, CopyPolicy::kAlways, ReadonlyPolicy::kShare},
+      is_torch_asked_(options.leaves_to_torch && is_torch_asked()) {
   sources_.reserve(items_.size());
 }
 
@@ -69,7 +72,7 @@ void SourceReader::read_all() {
         signature_.clear();
         const ArrayView view = inspect_exact(items_[i]);
         if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
-      } else if (options_.takes_tensors && extend_by_tensor(items_[i])) {
+      } else if (options_.takes_tensors && !is_torch_asked_ && extend_by_tensor(items_[i])) {
         continue;
       }
     }
@@ -114,10 +117,7 @@ Plan SourceReader::read(std::size_t index) {
 ArrayView SourceReader::view_of(std::size_t index) {
   PyObject* item = items_[index];
   if (options_.takes_tensors && is_tensor(item)) {
-    if (options_.leaves_to_torch && overrides_torch(item)) {
-      throw ForTorch("arrays[" + std::to_string(index) + "]: expected a plain tensor, got " +
-                     Py_TYPE(item)->tp_name + ".");
-    }
+    if (options_.leaves_to_torch) leave_to_torch(index);
     return view_of_tensor_at(index, unpack_tensor(item));
   }
   if (options_.takes_lists && is_list(item)) return view_of_list(index);
@@ -129,7 +129,7 @@ ArrayView SourceReader::view_of(std::size_t index) {
 }
 
 void SourceReader::read_foreign(std::size_t index) {
-  if (options_.leaves_to_torch && has_foreign_memory(items_[index])) {
+  if (options_.leaves_foreign_to_torch && has_foreign_memory(items_[index])) {
     if (index == 0) is_first_foreign_ = true;
     if (!is_first_foreign_) {  // beside arrays torch takes what is a sequence as one of numbers
       throw ForTorch("arrays[" + std::to_string(index) + "]: expected an array, got " +
@@ -137,6 +137,18 @@ void SourceReader::read_foreign(std::size_t index) {
     }
   }
   items_.read_foreign(index);
+}
+
+void SourceReader::leave_to_torch(std::size_t index) {
+  const at::Tensor& tensor = unpack_tensor(items_[index]);
+  const bool is_refused = is_for_torch(tensor);
+  if (!is_refused && !is_torch_asked_ && !overrides_torch(items_[index])) return;
+  if (!is_refused) throw ForTorch("");
+  try {
+    static_cast<void>(view_of_tensor_at(index, tensor));
+  } catch (const std::runtime_error& refusal) {
+    throw ForTorch(refusal.what());
+  }
 }
 
 ArrayView SourceReader::view_of_tensor_at(std::size_t index, at::Tensor tensor) {

@@ -26,7 +26,8 @@ struct ReadOptions {
   bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
   bool takes_tensors = true;                // tensors may stand among the arrays
   bool takes_lists = false;                 // lists of Python numbers, too
-  bool leaves_to_torch = false;             // ForTorch for values of which torch knows more
+  bool leaves_to_torch = false;             // ForTorch for tensors that torch knows better
+  bool leaves_foreign_to_torch = false;     // ForTorch for foreign memory beside arrays
 };
 
 // GIL held throughout, also on destruction. While it lives the memory of what it read stays, unless
@@ -50,6 +51,8 @@ class SourceReader {
   // Adds a tensor that is like the one before it; false: it is not, or is no common tensor.
   [[nodiscard]] bool extend_by_tensor(PyObject* item);
   [[nodiscard]] ArrayView view_of(std::size_t index);
+  // Throws ForTorch where torch knows the tensor better; its text is why we refuse it, if we do.
+  void leave_to_torch(std::size_t index);
   [[nodiscard]] ArrayView view_of_tensor_at(std::size_t index, at::Tensor tensor);
   [[nodiscard]] ArrayView view_of_list(std::size_t index);
   void read_foreign(std::size_t index);
@@ -57,6 +60,7 @@ class SourceReader {
   Items items_;
   const ReadOptions options_;
   const ConvertOptions convert_;
+  const bool is_torch_asked_;
   Sources sources_;
   std::vector<py::object> scalars_;     // arrays that inspect() made
   std::deque<NumberList> lists_;        // the numbers of lists

@@ -85,6 +85,11 @@ bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view, std::int64
   return true;
 }
 
+bool is_for_torch(const at::Tensor& tensor) {
+  return !is_plain_strided(tensor) || !tensor.device().is_cpu() ||
+         !is_castable(tensor.scalar_type()) || is_dual(tensor);
+}
+
 void TensorSignature::set(const c10::TensorImpl& impl) {
   const c10::IntArrayRef sizes = impl.sizes();
   is_set_ = sizes.size() <= kMostDims && impl.numel() > 0;

@@ -22,6 +22,10 @@ namespace tensorlift {
 [[nodiscard]] ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& tensor,
                                        std::int64_t* strides);
 
+// May torch's own functions know how to join a tensor that view_of_tensor() refuses: is it of
+// another layout, another device, a dtype that is no number, or part of a transformation?
+[[nodiscard]] bool is_for_torch(const at::Tensor& tensor);
+
 // The same, without a word of what is wrong: true for the tensors that are most frequent, strided
 // and dense ones in the host's memory that no gradient was ever asked of. A few loads, and no call
 // of torch.

@@ -21,13 +21,17 @@ std::int64_t reach_of(const at::Tensor& tensor) {
 
 }  // namespace
 
-bool has_plain_memory(const at::Tensor& tensor) {
+bool is_plain_strided(const at::Tensor& tensor) {
   const c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
   if (tensor.is_nested() || tensor.layout() != c10::kStrided) return false;
   if (impl->is_python_dispatch() || impl->key_set().has(c10::DispatchKey::Functionalize)) {
     return false;
   }
-  if (!tensor.has_storage()) return false;
+  return tensor.has_storage();
+}
+
+bool has_plain_memory(const at::Tensor& tensor) {
+  if (!is_plain_strided(tensor)) return false;
   if (!tensor.device().is_cpu() || tensor.numel() == 0) return true;
   const std::int64_t reach = reach_of(tensor);
   const c10::Storage& storage = tensor.storage();
@@ -36,8 +40,9 @@ bool has_plain_memory(const at::Tensor& tensor) {
 }
 
 bool needs_gradient(const at::Tensor& tensor) {
-  if (tensor.requires_grad() && at::GradMode::is_enabled()) return true;
-  return tensor._fw_grad(/*level=*/0).defined();
+  return (tensor.requires_grad() && at::GradMode::is_enabled()) || is_dual(tensor);
 }
+
+bool is_dual(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); }
 
 }  // namespace tensorlift

@@ -84,9 +84,9 @@ void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dt
   if (!out.device().is_cpu()) {
     refuse("a tensor in the host's memory", "one on " + out.device().str(), "");
   }
-  if (out.sizes() != shape) {
+  if (out.sizes() != shape && out.numel() > 0) {
     refuse("shape " + shape_text(shape), shape_text(out.sizes()),
-           " It is not resized: leave it out to get a new tensor.");
+           " Only an empty one is resized: leave it out to get a new tensor.");
   }
   if (out.scalar_type() != dtype) {
     refuse("dtype " + dtype_text(dtype), dtype_text(out.scalar_type()),

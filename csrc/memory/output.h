@@ -18,8 +18,8 @@ enum class OutputMemory {
 [[nodiscard]] at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
                                      OutputMemory memory);
 
-// Throws ValueError unless the caller's tensor can be written to as it is: this shape and dtype, in
-// the host's memory, no element at another's address, not needed for a gradient.
+// Throws ValueError unless the caller's tensor can be written to: of this shape, or empty; of this
+// dtype, in the host's memory, no element at another's address, not needed for a gradient.
 void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype);
 
 // Bytes of a contiguous tensor. Throws ValueError where they are more than 64 bits.

@@ -8,14 +8,18 @@
 #include "binding/gil.h"
 #include "binding/warnings.h"
 #include "copy/batch_jobs.h"
+#include "copy/cast.h"
 #include "copy/gather.h"
 #include "copy/non_temporal.h"
 #include "copy/straight_copy.h"
 #include "device/batch_on_device.h"
+#include "dispatch_guard.h"
 #include "errors.h"
 #include "input/date_units.h"
 #include "input/source_reader.h"
 #include "memory/output.h"
+#include "plan/promote.h"
+#include "text.h"
 
 namespace tensorlift {
 namespace {
@@ -98,6 +102,15 @@ void warn_if_discarding(const BatchPlan& plan) {
   if (any_discards_imaginary(plan.sources, plan.dtype)) warn_discarded_imaginary();
 }
 
+// An empty tensor, as torch's functions with out= do it.
+void resize(const at::Tensor& out, const BatchPlan& plan) {
+  const DispatchGuard guard;
+  out.resize_(plan.layout.shape);  // throws where the storage cannot be resized
+  const bool keeps_format = plan.layout.operation == Operation::kCat;  // torch.stack does not
+  if (plan.is_contiguous() || !keeps_format) return;
+  out.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape, plan.strides());
+}
+
 Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   const Shape& shape = plan.layout.shape;
   at::Tensor fresh;
@@ -115,6 +128,7 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   std::optional<Destination> out;
   if (options.out) {
     check_out(*options.out, shape, plan.dtype);
+    if (options.out->sizes() != shape) resize(*options.out, plan);
     out = destination_of(*options.out);
   }
   const bool is_in_the_way = out && may_overlap(*out, plan.sources);
@@ -152,26 +166,54 @@ Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
   return batch;
 }
 
-}  // namespace
-
-ReadOptions read_options(const BatchOptions& options) {
-  return {options.dtype, options.channel_dim,
-          /*passes_over_empty=*/options.layout.operation != Operation::kStack,
-          /*takes_tensors=*/true,
-          /*takes_lists=*/options.layout.operation == Operation::kPad ||
-              options.layout.operation == Operation::kJagged};
+// As torch has it: what is joined is cast to the dtype of `out` where that is possible.
+JoinOptions with_dtype_of_out(const Sources& sources, const BatchOptions& options) {
+  JoinOptions result = options;
+  if (!options.out || options.dtype) return result;
+  const c10::ScalarType from = promoted_dtype(sources), to = options.out->scalar_type();
+  if (!c10::canCast(from, to)) {
+    throw TypeError("out: expected a dtype that " + dtype_text(from) + " can be cast to, got " +
+                    dtype_text(to) + ". Pass dtype=" + dtype_text(to) + " to cast to it.");
+  }
+  if (is_castable(to)) result.dtype = to;
+  return result;
 }
 
-Batch make_batch(py::handle arrays, const BatchOptions& options) {
-  check_options(options);
-  SourceReader reader{Items(arrays), read_options(options)};
+Batch joined(const Items& items, const BatchOptions& options) {
+  SourceReader reader{Items(items.all()), read_options(options)};
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
   truncate(reader.sources(), options.truncation);
-  const BatchPlan plan(reader.sources(), options);
+  const BatchPlan plan(reader.sources(), with_dtype_of_out(reader.sources(), options));
   if (!options.device) return on_host(plan, options);
   if (options.device->is_plain) return on_plain_device(plan, options);
   return on_device(plan, options);
+}
+
+}  // namespace
+
+ReadOptions read_options(const BatchOptions& options) {
+  return {options.dtype,
+          options.channel_dim,
+          /*passes_over_empty=*/options.layout.operation != Operation::kStack,
+          /*takes_tensors=*/true,
+          /*takes_lists=*/options.layout.operation == Operation::kPad ||
+              options.layout.operation == Operation::kJagged,
+          /*leaves_to_torch=*/options.layout.operation == Operation::kStack ||
+              options.layout.operation == Operation::kCat};
+}
+
+Batch make_batch(const Items& items, const BatchOptions& options) {
+  check_options(options);
+  try {
+    return joined(items, options);
+  } catch (const ForTorch&) {
+    throw;
+  } catch (const TypeError& refusal) {
+    throw BatchTypeError(refusal.what());
+  } catch (const ValueError& refusal) {
+    throw BatchValueError(refusal.what());
+  }
 }
 
 }  // namespace tensorlift

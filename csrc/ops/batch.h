@@ -31,6 +31,7 @@ struct Batch {
 [[nodiscard]] ReadOptions read_options(const BatchOptions& options);
 
 // GIL held; released while elements are copied, if that is much, or sent.
-[[nodiscard]] Batch make_batch(py::handle arrays, const BatchOptions& options);
+// What cannot be joined is a BatchTypeError or a BatchValueError, or ForTorch.
+[[nodiscard]] Batch make_batch(const Items& items, const BatchOptions& options);
 
 }  // namespace tensorlift

@@ -1,18 +1,16 @@
 #include "ops/collate.h"
 
-#include <ATen/PythonTorchFunctionTLS.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
-#include <c10/core/impl/TorchDispatchModeTLS.h>
-
 #include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "binding/exceptions.h"
 #include "binding/made_once.h"
 #include "binding/options.h"
 #include "binding/recursion.h"
+#include "binding/torch_modes.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
 #include "input/collate_function.h"
@@ -36,27 +34,16 @@ struct PythonSide {
     open_container = get("open_container");
     by_torch = get("by_torch");
     with_place = get("with_place");
-    tensors_are_plain = get("tensors_are_plain");
     with_fields = get("with_fields");
     as_list = get("as_list");
     padded = get("padded");
     jagged = get("Jagged");
   }
-  py::handle open_container, by_torch, with_place, tensors_are_plain, with_fields;
+  py::handle open_container, by_torch, with_place, with_fields;
   py::handle as_list, padded, jagged;
 };
 
 const PythonSide& python_side() { return made_once<PythonSide>(); }
-
-// Does somebody want to be asked when tensors are made: a mode of torch's, such as that of another
-// default device, or a transformation?
-bool is_torch_asked() {
-  if (c10::impl::TorchDispatchModeTLS::any_modes_set()) return true;
-  const auto included = c10::impl::tls_local_dispatch_key_set().included_;
-  if (included.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode)) return true;
-  if (at::impl::PythonTorchFunctionTLS::stack_len() == 0) return false;
-  return !python_side().tensors_are_plain().cast<bool>();
-}
 
 // The values of one place. To functions torch gives those of a mapping's key as a list, those of a
 // sequence's element as a tuple.
@@ -300,16 +287,20 @@ Node Walk::read_column(const Batch& batch, const CollateFunction& how, const py:
   py::object refusal;
   try {
     return add(std::make_unique<Column>(batch.values, parse_column_options(options)));
-  } catch (const ForTorch&) {
-    return by_torch(batch, how, py::none(), place, options);
+  } catch (const ForTorch& error) {
+    const bool has_words = error.what()[0] != '\0';
+    return by_torch(
+        batch, how,
+        has_words ? as_exception(batch_errors().type_error, error.what()) : py::object(py::none()),
+        place, options);
   } catch (const TypeError& error) {
-    refusal = as_exception(PyExc_TypeError, error.what());
+    refusal = as_exception(batch_errors().type_error, error.what());
   } catch (const ValueError& error) {
-    refusal = as_exception(PyExc_ValueError, error.what());
+    refusal = as_exception(batch_errors().value_error, error.what());
   } catch (const IndexError& error) {
     refusal = as_exception(PyExc_IndexError, error.what());
   } catch (const c10::Error& error) {  // dtypes that do not promote
-    refusal = as_exception(PyExc_TypeError, error.what_without_backtrace());
+    refusal = as_exception(batch_errors().type_error, error.what_without_backtrace());
   }
   if (options.is_none()) return by_torch(batch, how, refusal, place);
   raise(python_side().with_place(refusal, path_of(place)));  // torch does not know the option

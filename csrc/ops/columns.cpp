@@ -50,7 +50,7 @@ JoinOptions as_it_is(std::optional<c10::ScalarType> cast_to) {
 
 ReadOptions column_read_options(const BatchOptions& options) {
   ReadOptions result = read_options(options);
-  result.leaves_to_torch = options.layout.operation == Operation::kStack;
+  result.leaves_foreign_to_torch = options.layout.operation == Operation::kStack;
   return result;
 }
 

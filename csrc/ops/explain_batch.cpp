@@ -105,7 +105,9 @@ void truncate_all(Sources& sources, const Truncation& truncation, std::vector<No
 }  // namespace
 
 py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
-  SourceReader reader{Items(arrays), read_options(options)};
+  ReadOptions read = read_options(options);
+  read.leaves_to_torch = false;
+  SourceReader reader{Items(arrays), read};
   std::vector<Note> notes;
   std::string error;
   for (std::size_t i = 0; i < reader.items().size(); ++i) {

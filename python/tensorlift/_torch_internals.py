@@ -20,6 +20,7 @@ __all__ = [
     "extra_reducers",
     "function_modes",
     "new_shared_storage",
+    "tensors_are_plain",
     "torch_collate",
     "worker",
 ]
@@ -31,6 +32,13 @@ disabled_torch_function = torch._C._disabled_torch_function_impl
 def function_modes() -> list[Any]:
     """The torch function modes that are in force, the outermost first."""
     return [torch._C._get_function_stack_at(i) for i in range(torch._C._len_torch_function_stack())]
+
+
+def tensors_are_plain() -> bool:
+    """Whether all modes that are in force leave tensors on the CPU alone."""
+    return all(
+        type(mode) is DeviceContext and mode.device.type == "cpu" for mode in function_modes()
+    )
 
 
 def extra_reducers() -> dict[type, Any]:

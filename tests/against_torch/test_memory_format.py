@@ -173,7 +173,7 @@ def test_padding_is_contiguous_as_by_pad_sequence(tl):
     expected = torch.nn.utils.rnn.pad_sequence(
         [torch.from_numpy(array) for array in arrays], batch_first=True
     )
-    batch, _ = tl.pad(arrays)
+    batch = tl.pad(arrays).batch
     assert torch.equal(batch, expected)
     assert batch.stride() == expected.stride()
     assert batch.is_contiguous()

@@ -17,7 +17,8 @@ import torch
 from .. import _C
 from .._ops.batch import Jagged as Jagged  # for the walk
 from .._ops.batch import padded as padded
-from .._torch_internals import DeviceContext, function_modes, torch_collate, worker
+from .._ops.by_torch import is_cut_off
+from .._torch_internals import torch_collate, worker
 from .shared import memory_for_batches
 from .tree import (
     Attribute,
@@ -111,13 +112,6 @@ def as_list(samples: Any) -> list[Any]:
     return list(samples)
 
 
-def tensors_are_plain() -> bool:
-    """Whether all modes that are in force leave tensors on the CPU alone."""
-    return all(
-        type(mode) is DeviceContext and mode.device.type == "cpu" for mode in function_modes()
-    )
-
-
 def open_container(
     batch: Sequence[Any], path: Path
 ) -> tuple[Callable[[Any, Any], Any], Any, tuple[Any, ...] | None, list[Any]]:
@@ -184,7 +178,7 @@ def by_torch(
 ) -> Any:
     """What torch makes of values that we do not read; its error gets our words, and the place."""
     try:
-        if refusal is not None and any(map(_is_cut_off, batch)):
+        if refusal is not None and any(map(is_cut_off, batch)):
             raise TypeError(refusal)  # torch reads past the end of the memory
         if function is None:
             raise TypeError(torch_collate.default_collate_err_msg_format.format(type(batch[0])))
@@ -225,17 +219,6 @@ def _like(error: Exception, text: str) -> Exception:
     except Exception:  # a type that is made of something else than its text
         kind = next(k for k in (TypeError, ValueError, RuntimeError) if isinstance(error, k))
         return kind(text)
-
-
-def _is_cut_off(value: Any) -> bool:
-    """Whether a tensor's storage was made smaller than the tensor."""
-    if type(value) is not torch.Tensor or value.layout != torch.strided or value.is_nested:
-        return False
-    if value.numel() == 0:
-        return False
-    steps = zip(value.shape, value.stride(), strict=True)
-    last = value.storage_offset() + sum((size - 1) * stride for size, stride in steps)
-    return (last + 1) * value.itemsize > value.untyped_storage().nbytes()
 
 
 def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Exception:

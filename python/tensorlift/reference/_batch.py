@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from .._ops.batch import Jagged, Padded, PaddedWithMask, padded
+from .._ops.by_torch import join
 from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
 from ._convert import CASTABLE, as_list, cast
 from ._device import check_device, on_device
@@ -26,7 +28,7 @@ from ._layout import (
     wrapped,
 )
 from ._output import finish, make_output
-from ._read import models, read
+from ._read import models, read, refusal_of_tensors
 
 
 def stack(
@@ -47,6 +49,9 @@ def stack(
     """What :func:`tensorlift.stack` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     items = as_list(arrays)
+    if (refusal := refusal_of_tensors(items)) is not None:
+        options = (dim, dtype, channel_dim, memory_format, out, pin_memory)
+        return join("stack", items, refusal, *options, device, non_blocking, stream)
     tensors = read(items, dtype, channel_dim, threads)
     dim = wrapped(dim, first(tensors).dim() + 1)
     shape = stacked_shape(tensors, dim)
@@ -75,6 +80,9 @@ def cat(
     """What :func:`tensorlift.cat` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     items = as_list(arrays)
+    if (refusal := refusal_of_tensors(items)) is not None:
+        options = (dim, dtype, channel_dim, memory_format, out, pin_memory)
+        return join("cat", items, refusal, *options, device, non_blocking, stream)
     tensors = read(items, dtype, channel_dim, threads, pass_over=True)
     shape, dim = joined_shape(tensors, dim)
     strides = torch.cat(models(items, channel_dim), dim).stride()
@@ -85,7 +93,7 @@ def cat(
             continue
         result.narrow(dim, begin, tensor.shape[dim]).copy_(cast(tensor, result.dtype))
         begin += tensor.shape[dim]
-    return on_device(finish(result, out, tensors), target, stream)
+    return on_device(finish(result, out, tensors, keeps_format=True), target, stream)
 
 
 def pad(
@@ -113,7 +121,8 @@ def pad(
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
     sides = per_dimension("padding_side", padding_side, check_side)
     mask_dtype = _mask_dtype(mask, mask_dim)
-    if not isinstance(padding_value, (bool, int, float, complex, np.number, np.bool_)):
+    is_number = isinstance(padding_value, (bool, int, float, complex, np.number, np.bool_))
+    if not is_number and not (isinstance(padding_value, torch.Tensor) and padding_value.dim() == 0):
         raise TypeError(f"padding_value: expected a number, got {padding_value!r}.")
     items = _numbers_as_tensors(as_list(arrays))
     read_ones = read(items, dtype, channel_dim, threads, pass_over=True)
@@ -221,12 +230,14 @@ def _padding(value: Any, dtype: torch.dtype) -> torch.Tensor:
     refusal = ValueError(
         f"padding_value: expected a number within the range of {dtype}, got {value!r}."
     )
-    number = value.item() if isinstance(value, np.generic) else value
+    number = value.item() if isinstance(value, (np.generic, torch.Tensor)) else value
     if isinstance(number, complex) and not (dtype.is_complex or dtype == torch.bool):
         raise refusal
     if dtype == torch.bool:
         return torch.tensor(bool(number))
     if dtype.is_complex:
+        for part in (complex(number).real, complex(number).imag):
+            _padding(part, dtype.to_real())
         return torch.tensor(complex(number)).to(dtype)
     if dtype.is_floating_point:
         largest = torch.finfo(dtype).max
@@ -235,6 +246,6 @@ def _padding(value: Any, dtype: torch.dtype) -> torch.Tensor:
             raise refusal
         return torch.tensor(float(number), dtype=torch.float64).to(dtype)
     limits = torch.iinfo(dtype)
-    if not np.isfinite(number) or not limits.min <= int(number) <= limits.max:
+    if not math.isfinite(number) or not limits.min <= int(number) <= limits.max:
         raise refusal
     return torch.tensor(int(number), dtype=dtype)

@@ -177,6 +177,8 @@ def first(tensors: list[torch.Tensor]) -> torch.Tensor:
 def wrapped(dim: int, ndim: int) -> int:
     if isinstance(dim, bool) or not isinstance(dim, SupportsIndex):
         raise TypeError(f"dim: expected an int, got {dim!r}.")
+    if abs(dim) >> 63:
+        raise ValueError(f"dim: expected an int of at most 64 bits, got {dim}.")
     if not -ndim <= dim < ndim:
         raise IndexError(f"dim: expected a number from {-ndim} to {ndim - 1}, got {dim}.")
     return dim % ndim

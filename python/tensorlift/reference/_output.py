@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ._convert import COMPLEX_WARNING, check_pin_memory, discards_imaginary
+from ._convert import CASTABLE, COMPLEX_WARNING, check_pin_memory, discards_imaginary
 from ._layout import promoted_dtype
 from ._read import lacks_memory, needs_gradient, reach
 
@@ -27,6 +27,10 @@ def make_output(
     `strides` are those that torch chooses where no memory format is asked for; None: contiguous.
     """
     result_dtype = promoted_dtype(tensors) if dtype is None else dtype
+    if isinstance(out, torch.Tensor) and dtype is None:
+        if not torch.can_cast(result_dtype, out.dtype):
+            raise TypeError(f"out: expected a dtype that {result_dtype} can be cast to.")
+        result_dtype = out.dtype if out.dtype in CASTABLE else result_dtype
     check_pin_memory(pin_memory)
     if out is not None:
         _check_out(out, shape, result_dtype)
@@ -49,7 +53,8 @@ def make_output(
 def _check_out(out: torch.Tensor, shape: list[int], dtype: torch.dtype) -> None:
     if not isinstance(out, torch.Tensor):
         raise TypeError(f"out: expected a torch.Tensor or None, got {out!r}.")
-    fits = out.device.type == "cpu" and list(out.shape) == shape and out.dtype == dtype
+    is_filled = list(out.shape) == shape or out.numel() == 0
+    fits = out.device.type == "cpu" and is_filled and out.dtype == dtype
     if out.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError("out: expected a tensor that may be written to, got an inference tensor.")
     if not fits or lacks_memory(out) or needs_gradient(out):
@@ -60,8 +65,18 @@ def _check_out(out: torch.Tensor, shape: list[int], dtype: torch.dtype) -> None:
 
 
 def finish(
-    result: torch.Tensor, out: torch.Tensor | None, tensors: list[torch.Tensor]
+    result: torch.Tensor,
+    out: torch.Tensor | None,
+    tensors: list[torch.Tensor],
+    *,
+    keeps_format: bool = False,
 ) -> torch.Tensor:
     if any(discards_imaginary(tensor.dtype, result.dtype) for tensor in tensors):
         warnings.warn(COMPLEX_WARNING, UserWarning, stacklevel=3)
-    return result if out is None else out.copy_(result)
+    if out is None:
+        return result
+    if out.shape != result.shape:  # an empty one
+        out.resize_(result.shape)
+        if keeps_format:
+            out.as_strided_(result.shape, result.stride())
+    return out.copy_(result)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .._torch_internals import disabled_torch_function
 from ._convert import (
     CASTABLE,
     check_dtype,
@@ -36,6 +37,28 @@ def read_item(index: int, item: Any, dtype: torch.dtype | None) -> torch.Tensor:
     if item.data_ptr() % item.itemsize:  # torch's own loops may crash on it, NumPy's do not
         return copied(item.detach().numpy())
     return item.detach().clone(memory_format=torch.contiguous_format)
+
+
+def refusal_of_tensors(items: list[Any]) -> str | None:
+    """Why they are left to torch: see join(). None: they are not."""
+    index = next((i for i, item in enumerate(items) if _is_for_torch(item)), None)
+    if index is None:
+        return None
+    return f"arrays[{index}]: expected a plain tensor, got {type(items[index]).__name__}."
+
+
+def _is_for_torch(item: Any) -> bool:
+    if not isinstance(item, torch.Tensor):
+        return False
+    if (
+        type(item).__torch_function__ is not disabled_torch_function
+        and type(item) is not torch.Tensor
+    ):
+        return True
+    if item.layout != torch.strided or item.is_nested or item.device.type != "cpu":
+        return True
+    is_dual = torch._unpack_dual(item, 0).tangent is not None
+    return item.dtype not in CASTABLE or is_dual
 
 
 def channels_first(
