@@ -22,16 +22,17 @@ std::string key_text(py::handle key) {
 
 std::string place_text(std::size_t sample, const Place* place) {
   std::string text = "samples[" + std::to_string(sample) + "]";
+  // Not "[" + text: GCC 12 warns of its own string::insert there (its bug 105651).
   for (const Place* step : steps_to(place)) {
     switch (step->step) {
       case Place::Step::kKey:
-        text += "[" + key_text(step->key) + "]";
+        text.append("[").append(key_text(step->key)).append("]");
         break;
       case Place::Step::kIndex:
-        text += "[" + std::to_string(step->index) + "]";
+        text.append("[").append(std::to_string(step->index)).append("]");
         break;
       case Place::Step::kAttribute:
-        text += "." + py::str(py::handle(step->key)).cast<std::string>();
+        text.append(".").append(py::str(py::handle(step->key)).cast<std::string>());
         break;
     }
   }

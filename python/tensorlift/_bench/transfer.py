@@ -9,6 +9,7 @@ import torch
 from .._cli.errors import CommandError
 from .._text import printable
 from .harness import Case, Extra, Settings, Suite
+from .input_wait import input_wait
 from .transfer_cases import all_cases
 from .transfer_extras import host_times, overlap, sweep
 
@@ -48,6 +49,7 @@ def _extras(settings: Settings) -> list[Extra]:
     extras = [
         host_times(device, count, 5 if quick else 20),
         overlap(device, count, 3 if quick else 10, quick),
+        input_wait(device, 2 if quick else 5, quick),
     ]
     if settings.sweep:
         extras.append(sweep(device, count, 1 if quick else 5, quick))

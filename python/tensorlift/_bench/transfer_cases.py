@@ -108,8 +108,17 @@ def _small_list(device: torch.device) -> Case:
         ),
         "np.stack, .to().unbind()": lambda: torch.from_numpy(np.stack(arrays)).to(device).unbind(),
     }
-    tensordict: Ways = {"TensorDict.consolidate(pin).to": consolidated}
-    return _case("1000 x float32(1024)", 1000, ways, at_least=(15,), optional=tensordict)
+
+    def by_foreach() -> list[torch.Tensor]:
+        targets = [torch.empty(a.shape, dtype=torch.float32, device=device) for a in arrays]
+        torch._foreach_copy_(targets, shared(arrays), non_blocking=True)
+        return targets
+
+    others: Ways = {
+        "TensorDict.consolidate(pin).to": consolidated,
+        "torch._foreach_copy_": by_foreach,
+    }
+    return _case("1000 x float32(1024)", 1000, ways, at_least=(15,), optional=others)
 
 
 def _small_batch(device: torch.device) -> Case:
