@@ -19,6 +19,7 @@ __all__ = [
     "disabled_torch_function",
     "extra_reducers",
     "function_modes",
+    "has_function_modes",
     "new_shared_storage",
     "tensors_are_plain",
     "torch_collate",
@@ -27,6 +28,11 @@ __all__ = [
 
 #: The ``__torch_function__`` of subclasses that want none.
 disabled_torch_function = torch._C._disabled_torch_function_impl
+
+
+def has_function_modes() -> bool:
+    """Whether function_modes() are any."""
+    return torch._C._len_torch_function_stack() > 0
 
 
 def function_modes() -> list[Any]:

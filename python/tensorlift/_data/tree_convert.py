@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .. import _C
+from .._torch_internals import has_function_modes, tensors_are_plain
 from .._typing import Device, Readonly
 from .tree import PLAIN_LEAVES, leaves_of, map_leaves, path_text
 
@@ -38,7 +39,8 @@ def convert(
     :func:`torch.utils.data.default_convert` (where a plain tuple becomes a list); tensors,
     TensorDicts, numbers, text and everything else stay as they are, and so do arrays of text or
     objects, masked arrays and other subclasses of arrays. All arrays are converted by one call of
-    :func:`from_numpy`, whose options these are: shared where they can be.
+    :func:`from_numpy`, whose options these are: shared where they can be. Without `device` they go
+    to torch's default device (:func:`torch.set_default_device`).
 
     Args:
         tree: any object.
@@ -68,11 +70,20 @@ def convert(
     if type(tree) in _NEVER_CONVERTED:
         return tree
     options = (dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads)
+    if device is None and has_function_modes() and not tensors_are_plain():
+        return replace_leaves(
+            tree, is_convertible, lambda leaves: _as_torch_likes(_C.from_numpy(leaves, *options))
+        )
     with contextlib.suppress(TypeError, ValueError):  # below, with its place
         converted = _C.convert(tree, *options)
         if converted is not NotImplemented:
             return converted
     return replace_leaves(tree, is_convertible, lambda leaves: _C.from_numpy(leaves, *options))
+
+
+def _as_torch_likes(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """On the default device, say."""
+    return [torch.as_tensor(tensor) for tensor in tensors]
 
 
 def replace_leaves(

@@ -49,8 +49,9 @@ def stack(
             (height, width, channels) with ``channel_dim=-1`` lie in memory as it asks for already,
             and are copied straight. None keeps a format that all arrays have, as
             :func:`torch.stack` does, and is contiguous else.
-        out: a CPU tensor of the result's shape and dtype, of any strides, to write to. It may share
-            memory with the arrays: then they are read before it is written.
+        out: a CPU tensor of the result's shape, of any strides, to write to; an empty one is
+            resized. Without `dtype` it may have any dtype that the result's can be cast to. It may
+            share memory with the arrays: then they are read before it is written.
         pin_memory: whether the result's memory is page-locked, for asynchronous transfers.
         device: where the result is to be; None or a CPU for the host's memory. For an accelerator
             the arrays are gathered into page-locked staging memory (:func:`tensorlift.staging`),
@@ -67,12 +68,15 @@ def stack(
     Returns:
         A tensor of shape ``S`` with ``len(arrays)`` inserted at `dim`; `out` where that is given.
 
+    Tensors that torch knows better are joined by :func:`torch.stack`: subclasses that override its
+    functions, sparse, nested and quantised ones, those on a device or inside a transformation.
+
     Raises:
         TypeError: an item is no array, or its dtype has no torch counterpart or does not promote.
         ValueError: no arrays, different shapes, an `out` that does not fit, a tensor that requires
             grad or is not in the host's memory, no accelerator to pin memory for, a `device` that
             torch cannot use, a `stream` of another one, `device` together with `out` or
-            `pin_memory`.
+            `pin_memory`. What torch raises a RuntimeError for is one as well.
         IndexError: `dim` or `channel_dim` is out of range.
         RuntimeError: torch cannot allocate the memory; `device` during a graph capture, or in a
             forked child.
@@ -384,7 +388,12 @@ class Jagged(NamedTuple):
             >>> [tuple(t.shape) for t in nested.unbind()]
             [(2, 3), (5, 3)]
         """
-        return torch.nested.nested_tensor_from_jagged(self.values, self.offsets)
+        if self.offsets.device.type != "cpu":  # the device would be waited for
+            return torch.nested.nested_tensor_from_jagged(self.values, self.offsets)
+        shortest, longest = (int(length) for length in self.lengths.aminmax())
+        return torch.nested.nested_tensor_from_jagged(
+            self.values, self.offsets, min_seqlen=shortest, max_seqlen=longest
+        )
 
     def unbind(self) -> tuple[torch.Tensor, ...]:
         """One view of the values for each array."""
