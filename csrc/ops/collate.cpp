@@ -131,6 +131,8 @@ class Walk {
  private:
   // Each reads the values of a place, and of all places below it.
   Node read(const Batch& batch, const Place* place);
+  Node read_present(const Batch& batch, const Place* place);
+  Node read_all(const Batch& batch, const Place* place);
   Node read_values(const Batch& batch, const Place* place);
   Node read_dicts(const Batch& batch, const Place* place);
   Node read_lists(const Batch& batch, const Place* place);
@@ -159,6 +161,34 @@ class Walk {
 };
 
 Node Walk::read(const Batch& batch, const Place* place) {
+  if (!options_.options_for.is_none()) {
+    const bool any_none = std::any_of(batch.values.begin(), batch.values.end(),
+                                      [](PyObject* value) { return value == Py_None; });
+    if (any_none) {
+      const py::object how = options_at(place, "none");
+      if (how.equal(py::str("list"))) return done(py::list(batch.as_object()));
+      if (how.equal(py::str("drop"))) return read_present(batch, place);
+    }
+  }
+  return read_all(batch, place);
+}
+
+// The values that are not None, which may be none at all.
+Node Walk::read_present(const Batch& batch, const Place* place) {
+  const auto count = static_cast<std::size_t>(std::count_if(
+      batch.values.begin(), batch.values.end(), [](PyObject* value) { return value != Py_None; }));
+  if (count == 0) return done(py::none());
+  Values present(1, count);
+  std::size_t i = 0;
+  for (PyObject* value : batch.values) {
+    if (value != Py_None) present.set(0, i++, value);
+  }
+  Node node = read_all({present.at(0), batch.is_tuple, {}}, place);
+  held_.push_back(std::move(present));
+  return node;
+}
+
+Node Walk::read_all(const Batch& batch, const Place* place) {
   Node node = read_values(batch, place);
   for (std::size_t k = 0, count = node.children.size(); k < count; ++k) {
     if (node.children[k].beside) put_beside(node, k, batch, place);
@@ -380,7 +410,7 @@ Node Walk::by_torch(const Batch& batch, const CollateFunction& how, const py::ob
                                      path_of(place), options));
 }
 
-// `kind`: "array", "float", "integer" or "list", which not all options are for.
+// `kind`: "array", "float", "integer", "list" or "none", which not all options are for.
 py::object Walk::options_at(const Place* place, const char* kind) const {
   if (options_.options_for.is_none()) return py::none();
   return options_.options_for(path_of(place), kind);

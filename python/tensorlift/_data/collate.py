@@ -263,5 +263,8 @@ _REMEDIES = {
     r"Use pad\(\) or jagged\(\) for a batch of different shapes.*": (
         "Use tensorlift.Collate(pad=[{}]) for a batch of different shapes."
     ),
+    r"Leave it out of the list\.": (
+        'Leave such samples out, or use tensorlift.Collate(optional={{{}: "drop"}}).'
+    ),
     r"Pass dtype=torch.int64": "Use tensorlift.Collate(dtype={{{}: torch.int64}})",
 }

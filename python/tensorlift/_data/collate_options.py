@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
 
 import torch
 
@@ -15,6 +15,8 @@ from .pad import Pad
 from .send import pin, send, send_plainly
 from .shared import memory_for_batches
 from .tree import Attribute, Path, path_text
+
+Optional: TypeAlias = Literal["drop", "list"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Collate:
         channels_last: places whose batch of 4 dimensions lies in ``torch.channels_last`` memory.
             For images of shape (height, width, channels) that are named in `channel_dim` as well,
             that is a straight copy.
+        optional: places where values may be None: a mapping from places to "drop" (the batch is of
+            the samples that have something there, None where no sample has) or to "list" (the batch
+            is the list of the values wherever one of them is None); one of these words for all
+            places. An error of a place from which values were dropped counts those that are left.
         pin_memory: whether all tensors of the batch are written to page-locked memory.
         device: where all tensors of the batch are sent, in one transfer. They are ready on the
             current stream. It does not work in forked workers.
@@ -69,6 +75,7 @@ class Collate:
     jagged: Mapping[Any, torch.dtype] | Collection[Any] = ()
     channel_dim: Mapping[Any, int] = field(default_factory=dict)
     channels_last: Collection[Any] = ()
+    optional: Optional | Mapping[Any, Optional] = field(default_factory=dict)
     pin_memory: bool = False
     device: Device | None = None
     non_blocking: bool = True
@@ -99,6 +106,7 @@ class Collate:
             twice = next((place for place in self.jagged if place in getattr(self, name)), None)
             if twice is not None:
                 raise ValueError(f"{twice!r}: expected one of jagged and {name}, got both.")
+        _check_optional(self.optional)
         if self.pin_memory and self.device is not None:
             raise ValueError("pin_memory: expected False with device=, got True.")
         if self.device is not None:
@@ -148,15 +156,20 @@ class _Places:
         )
         self.seen: list[Path] = []
 
-    def options_for(self, path: Path, kind: str) -> tuple[Any, ...] | None:
+    def options_for(self, path: Path, kind: str) -> tuple[Any, ...] | str | None:
         """What csrc/ops/columns.h parses: (operation, dtype, channel_dim, memory_format, own).
 
         `kind` is "array", "float", "integer" (also for bools) or "list", which is not yet known to
-        be one of numbers.
+        be one of numbers; or "none", where one of the values is None: the word of `optional`.
         """
         names = _names_of(path)
-        self.seen.append(path)
         options = self.options
+        if kind == "none":
+            if isinstance(options.optional, str):
+                return options.optional
+            place = self._named(names, options.optional)
+            return None if place is _NOWHERE else options.optional[place]
+        self.seen.append(path)
         if kind in ("array", "list"):
             if (place := self._named(names, options.pad)) is not _NOWHERE:
                 pad = _value_at(options.pad, place, 0)
@@ -260,6 +273,15 @@ def _check_channel_dims(channel_dim: Mapping[Any, int]) -> None:
     for place, dim in channel_dim.items():
         if isinstance(dim, bool) or not isinstance(dim, SupportsIndex):
             raise TypeError(f"channel_dim: expected an int for {place!r}, got {dim!r}.")
+
+
+def _check_optional(optional: Any) -> None:
+    words = optional.values() if isinstance(optional, Mapping) else [optional]
+    for wrong in (word for word in words if word not in get_args(Optional)):
+        raise ValueError(
+            'optional: expected "drop" or "list", or a mapping from places to one of them, got '
+            f"{wrong!r}."
+        )
 
 
 def _check_stream(stream: torch.Stream | None, device: Device | None) -> None:
