@@ -82,14 +82,12 @@ CALLS = {
     "offsets": lambda: tl.jagged([Z(2)], offsets_dtype=torch.int16),
     "offsets of a place": lambda: tl.Collate(jagged={"a": 0}),
     "out of another shape": lambda: tl.stack([Z(3)], out=torch.zeros(3)),
-    "out of another dtype": lambda: tl.stack([Z(3)], out=torch.zeros(1, 3)),
+    "out of another dtype": lambda: tl.stack([Z(3)], out=torch.zeros(1, 3, dtype=torch.int64)),
     "out expanded": lambda: tl.stack([Z(3)], out=torch.zeros(1).double().expand(1, 3)),
     "out with a gradient": lambda: tl.stack(
         [Z(3)], out=torch.zeros(1, 3, dtype=torch.double, requires_grad=True)
     ),
     "a gradient": lambda: tl.stack([torch.zeros(2, requires_grad=True)]),
-    "meta": lambda: tl.stack([torch.zeros(2, device="meta")]),
-    "sparse": lambda: tl.stack([torch.zeros(2).to_sparse()]),
     "dtype": lambda: tl.stack([Z(3)], dtype="float32"),
     "dtype of Collate": lambda: tl.Collate(dtype="float32"),
     "a quantized dtype": lambda: tl.stack([Z(3)], dtype=torch.quint8),

@@ -19,7 +19,9 @@ std::string not_an_array(PyObject* item) {
       std::string("expected numpy.ndarray, got ") + Py_TYPE(item)->tp_name + ". ";
   if (is_tensor(item)) return got + "It is a tensor already: leave it out of the list.";
   if (item == Py_None) return got + "Leave it out of the list.";
-  if (PyBytes_Check(item)) return got + "Use numpy.frombuffer(bytes, dtype) where it is numbers.";
+  if (PyBytes_Check(item)) {
+    return got + "Load the file with numpy.load(), or use numpy.frombuffer(bytes, dtype), first.";
+  }
   if (PyUnicode_Check(item) || PyObject_HasAttrString(item, "__fspath__")) {
     return got + "Load the file with numpy.load(), or turn text into numbers, first.";
   }
