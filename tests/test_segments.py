@@ -281,6 +281,17 @@ def test_what_was_received_is_sent_on_as_it_lies(in_worker):
     assert bool((again["x"] == 9).all())
 
 
+def test_what_is_sent_on_outlives_the_worker():
+    """Received by the third process after the worker that made it has ended."""
+    messages = [sent(batch["n"]) for batch in loader(num_workers=1)]
+    assert [pickle.loads(message).tolist() for message in messages] == [
+        [4 * i + k for k in range(4)] for i in range(100)
+    ]
+    gc.collect()
+    tensorlift.empty_cache()
+    assert segments_mapped() == 0
+
+
 def test_without_looking_up_descriptors(monkeypatch):
     monkeypatch.setattr(_shared, "_is_looked_up", lambda: False)  # inherited by the workers
     addresses = set()

@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace tensorlift {
+namespace {
+
+// Of the number of an offer that another process than the owner has made.
+constexpr std::uint64_t kSentOn = std::uint64_t{1} << 63;
+
+}  // namespace
 
 void Segment::remove_pages(std::size_t begin) const {
   file_->remove_pages(index_, begin);
@@ -20,7 +26,8 @@ bool Segment::take() {
 }
 
 std::optional<SegmentOffer> Segment::offer(std::size_t nbytes) {
-  const std::uint64_t number = header().offers_made.fetch_add(1) + 1;
+  std::uint64_t number = header().offers_made.fetch_add(1) + 1;
+  if (!file_->is_owned()) number |= kSentOn;
   for (std::uint32_t slot = 0; slot < header().offers.size(); ++slot) {
     std::uint64_t none = 0;
     if (!header().offers[slot].compare_exchange_strong(none, number)) continue;
@@ -49,7 +56,9 @@ bool Segment::accept(const SegmentOffer& offer) {
 
 void Segment::withdraw_offers() {
   for (auto& offer : header().offers) {
-    if (offer.exchange(0) != 0) release();
+    std::uint64_t number = offer.load();
+    const bool is_own = number != 0 && (number & kSentOn) == 0;
+    if (is_own && offer.compare_exchange_strong(number, 0)) release();
   }
 }
 

@@ -61,7 +61,8 @@ class Segment {
   // Turns an offer into one more hold; false where it was accepted before, or never made.
   [[nodiscard]] bool accept(const SegmentOffer& offer);
 
-  // Accepts what is offered, and releases it: nobody can accept it any more.
+  // Accepts what its owner has offered, and releases it: nobody can accept it any more. What others
+  // have sent on stays.
   void withdraw_offers();
 
   // Ends a hold. The last one's pages go back if its owner does not need it any more.
