@@ -76,8 +76,29 @@ OPTIONS = {
     "jagged": {name: COMMON[name] for name in ("dtype", "threads")}
     | {"offsets_dtype": st.sampled_from([torch.int32, torch.int64])},
 }
+PER_CHANNEL = st.sampled_from([None, 0.5, 2, (0.5,), (0.25, 3), (0.5, 0.125, 1), [1, 2, 3, 4]])
+NORMALIZED = st.fixed_dictionaries(
+    {"scale": st.sampled_from([1 / 255, 1, -3.0])},
+    optional={
+        "mean": PER_CHANNEL,
+        "std": PER_CHANNEL,
+        "dtype": st.sampled_from([None, torch.float32, torch.bfloat16, torch.float64]),
+    },
+)
+
+
+def options_for(name):
+    """One call in three is of images that are normalised; their channels are in any order."""
+    options = st.fixed_dictionaries({}, optional=OPTIONS[name])
+    if name not in ("stack", "pad"):
+        return options
+    order = st.sampled_from([{}, {}, {}, {"channel_order": "bgr"}])
+    images = st.one_of(st.just({}), st.just({}), NORMALIZED)
+    return st.tuples(options, order, images).map(lambda parts: parts[0] | parts[1] | parts[2])
+
+
 calls = st.sampled_from(sorted(OPTIONS)).flatmap(
-    lambda name: st.tuples(st.just(name), st.fixed_dictionaries({}, optional=OPTIONS[name]))
+    lambda name: st.tuples(st.just(name), options_for(name))
 )
 
 
@@ -105,6 +126,9 @@ EITHER_FIRST = {
     "truncate",
     "mask_dim",
     "memory_format",
+    "dtype",
+    "mean",
+    "std",
 }
 
 
@@ -170,7 +194,8 @@ def test_out(data, call, layout):
 @given(lists(), calls)
 def test_explain(data, call):
     name, kwargs = call
-    known = ("dtype", "dim", "channel_dim", "pad_to_multiple_of", "max_length", "truncate")
+    known = {"dtype", "dim", "channel_dim", "pad_to_multiple_of", "max_length", "truncate"}
+    known |= {"channel_order", "scale", "mean", "std"}
     options = {key: value for key, value in kwargs.items() if key in known}
     if options.get("max_length") is None:
         options.pop("truncate", None)  # an error, not an entry

@@ -7,6 +7,7 @@
 #include "binding/exceptions.h"
 #include "binding/gil.h"
 #include "binding/native_function.h"
+#include "binding/normalize_options.h"
 #include "binding/options.h"
 #include "binding/pinned_array.h"
 #include "binding/python_api.h"
@@ -76,20 +77,38 @@ py::object join_by_torch(Operation operation, const Items& items, const char* re
       .attr("join")(operation == Operation::kStack ? "stack" : "cat", list, refusal, options...);
 }
 
-template <Operation kOperation>
-py::object join(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
-                py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
-                py::handle non_blocking, py::handle stream, py::handle threads) {
+py::object stack(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
+                 py::handle channel_order, py::handle scale, py::handle mean, py::handle std,
+                 py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
+                 py::handle non_blocking, py::handle stream, py::handle threads) {
   BatchOptions options = batch_options(
-      kOperation,
+      Operation::kStack,
+      {dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream, threads});
+  parse_dim(dim, options);
+  parse_normalize({scale, mean, std, channel_order}, options);
+  const Items items(arrays);
+  try {
+    return wrap_tensor(make_batch(items, options).values);
+  } catch (const ForTorch& refusal) {
+    return join_by_torch(Operation::kStack, items, refusal.what(), dim, dtype, channel_dim,
+                         memory_format, out, pin_memory, device, non_blocking, stream,
+                         normalize_tuple(options));
+  }
+}
+
+py::object cat(py::handle arrays, py::handle dim, py::handle dtype, py::handle channel_dim,
+               py::handle memory_format, py::handle out, py::handle pin_memory, py::handle device,
+               py::handle non_blocking, py::handle stream, py::handle threads) {
+  BatchOptions options = batch_options(
+      Operation::kCat,
       {dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, stream, threads});
   parse_dim(dim, options);
   const Items items(arrays);
   try {
     return wrap_tensor(make_batch(items, options).values);
   } catch (const ForTorch& refusal) {
-    return join_by_torch(kOperation, items, refusal.what(), dim, dtype, channel_dim, memory_format,
-                         out, pin_memory, device, non_blocking, stream);
+    return join_by_torch(Operation::kCat, items, refusal.what(), dim, dtype, channel_dim,
+                         memory_format, out, pin_memory, device, non_blocking, stream);
   }
 }
 
@@ -128,9 +147,6 @@ py::object collate_samples(py::handle samples, py::handle fn_map, py::handle opt
   return collate(samples, {fn_map, options_for, columns_target(memory, transfer)});
 }
 
-#define TENSORLIFT_JOIN_ARGUMENTS                                                            \
-  "(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, device, non_blocking, " \
-  "stream, threads, /)\n--\n\n"
 #define TENSORLIFT_CONVERT_ARGUMENTS                                                     \
   ", dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads, /)" \
   "\n--\n\n"
@@ -142,10 +158,13 @@ PyMethodDef native_methods[] = {
     native_method<&convert<&convert_tree>>(
         "convert", "convert(tree" TENSORLIFT_CONVERT_ARGUMENTS
                    "See tensorlift.convert; NotImplemented where there are other containers."),
-    native_method<&join<Operation::kStack>>(
-        "stack", "stack" TENSORLIFT_JOIN_ARGUMENTS "See tensorlift.stack."),
-    native_method<&join<Operation::kCat>>("cat",
-                                          "cat" TENSORLIFT_JOIN_ARGUMENTS "See tensorlift.cat."),
+    native_method<&stack>("stack",
+                          "stack(arrays, dim, dtype, channel_dim, channel_order, scale, mean, std, "
+                          "memory_format, out, pin_memory, device, non_blocking, stream, threads, "
+                          "/)\n--\n\nSee tensorlift.stack."),
+    native_method<&cat>("cat",
+                        "cat(arrays, dim, dtype, channel_dim, memory_format, out, pin_memory, "
+                        "device, non_blocking, stream, threads, /)\n--\n\nSee tensorlift.cat."),
     native_method<&collate_samples>("collate",
                                     "collate(samples, fn_map, options_for, memory, transfer, "
                                     "/)\n--\n\nSee tensorlift.collate."),
@@ -161,7 +180,8 @@ void define_batches(py::module_& module) {
       "pad",
       [](py::handle arrays, py::handle padding_value, const py::object& padding_side,
          py::handle pad_to_multiple_of, py::handle max_length, py::handle truncate, py::handle mask,
-         py::handle mask_dim, py::handle dtype, py::handle channel_dim, py::handle memory_format,
+         py::handle mask_dim, py::handle dtype, py::handle channel_dim, py::handle channel_order,
+         py::handle scale, py::handle mean, py::handle std, py::handle memory_format,
          py::handle out, py::handle pin_memory, py::handle device, py::handle non_blocking,
          py::handle stream, py::handle threads) {
         BatchOptions options =
@@ -170,13 +190,15 @@ void define_batches(py::module_& module) {
         parse_padding(
             {padding_value, padding_side, pad_to_multiple_of, max_length, truncate, mask, mask_dim},
             options);
+        parse_normalize({scale, mean, std, channel_order}, options);
         return as_padded(make_batch(Items(arrays), options));
       },
       py::arg("arrays"), py::arg("padding_value"), py::arg("padding_side"),
       py::arg("pad_to_multiple_of"), py::arg("max_length"), py::arg("truncate"), py::arg("mask"),
-      py::arg("mask_dim"), py::arg("dtype"), py::arg("channel_dim"), py::arg("memory_format"),
-      py::arg("out"), py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"),
-      py::arg("stream"), py::arg("threads"), "(batch, sizes, mask): see tensorlift.pad.");
+      py::arg("mask_dim"), py::arg("dtype"), py::arg("channel_dim"), py::arg("channel_order"),
+      py::arg("scale"), py::arg("mean"), py::arg("std"), py::arg("memory_format"), py::arg("out"),
+      py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
+      py::arg("threads"), "(batch, sizes, mask): see tensorlift.pad.");
   module.def(
       "jagged",
       [](py::handle arrays, py::handle offsets_dtype, py::handle dtype, py::handle out,
@@ -217,6 +239,14 @@ void define_batches(py::module_& module) {
       "check_device_name", [](py::handle device) { static_cast<void>(parse_device_name(device)); },
       py::arg("device"), "Raises where it names none. It is not made ready.");
   module.def(
+      "check_normalize",
+      [](py::handle scale, py::handle mean, py::handle std, py::handle channel_order) {
+        BatchOptions options;
+        parse_normalize({scale, mean, std, channel_order}, options);
+      },
+      py::arg("scale"), py::arg("mean"), py::arg("std"), py::arg("channel_order"),
+      "Raises where stack() would not take them.");
+  module.def(
       "check_padding",
       [](py::handle padding_value, const py::object& padding_side, py::handle pad_to_multiple_of,
          py::handle max_length, py::handle truncate, py::handle mask, py::handle mask_dim) {
@@ -238,7 +268,8 @@ void define_batches(py::module_& module) {
   module.def(
       "explain_batch",
       [](py::handle arrays, py::handle operation, py::handle dim, py::handle pad_to_multiple_of,
-         py::handle max_length, py::handle truncate, py::handle dtype, py::handle channel_dim) {
+         py::handle max_length, py::handle truncate, py::handle dtype, py::handle channel_dim,
+         py::handle channel_order, py::handle scale, py::handle mean, py::handle std) {
         BatchOptions options = batch_options(parse_operation(operation),
                                              {dtype, channel_dim, py::none(), py::none(), Py_False,
                                               py::none(), Py_True, py::none(), py::none()});
@@ -249,11 +280,13 @@ void define_batches(py::module_& module) {
                        .max_length = max_length,
                        .truncate = truncate},
                       options);
+        parse_normalize({scale, mean, std, channel_order}, options);
         ignore_unused(options);
         return explain_batch(arrays, options);
       },
       py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("pad_to_multiple_of"),
       py::arg("max_length"), py::arg("truncate"), py::arg("dtype"), py::arg("channel_dim"),
+      py::arg("channel_order"), py::arg("scale"), py::arg("mean"), py::arg("std"),
       "(entries, shape, dtype, error): see tensorlift.explain.");
 }
 

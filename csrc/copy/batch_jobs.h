@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "copy/gather.h"
+#include "copy/normalization.h"
 #include "copy/padding.h"
 #include "plan/layout.h"
 #include "plan/sources.h"
@@ -17,12 +18,15 @@ namespace tensorlift {
 
 class BatchJobs {
  public:
-  // For a batch at `data` with these strides, in bytes, of this dtype. Borrows all but `strides`.
+  // For a batch at `data` with these strides, in bytes, of this dtype. `normalization`: of the
+  // arrays, not of the padding; or nullptr. Borrows all but `strides`.
   BatchJobs(const Sources& sources, const Layout& layout, const Padding& padding,
-            c10::ScalarType dtype, char* data, c10::IntArrayRef strides, GatherJobs& jobs)
+            const Normalization* normalization, c10::ScalarType dtype, char* data,
+            c10::IntArrayRef strides, GatherJobs& jobs)
       : sources_(sources),
         layout_(layout),
         padding_(padding),
+        normalization_(normalization),
         dtype_(dtype),
         slots_(layout, data, strides),
         jobs_(jobs) {}
@@ -41,7 +45,7 @@ class BatchJobs {
         view.data = sources_.data(i);
         char* slot = slots_.next(view);
         if (is_first || layout_.has_padding || form.numel == 0) {
-          jobs_.add(view, form.numel, dtype_, slot, slots_.strides());
+          jobs_.add(view, form.numel, dtype_, slot, slots_.strides(), normalization_);
           is_first = false;
         } else {
           jobs_.repeat(view.data, slot);
@@ -81,6 +85,7 @@ class BatchJobs {
   const Sources& sources_;
   const Layout& layout_;
   const Padding& padding_;
+  const Normalization* normalization_;
   const c10::ScalarType dtype_;
   Slots slots_;
   GatherJobs& jobs_;

@@ -19,6 +19,28 @@ Swap swap_of(c10::ScalarType type, bool swapped) {
   return c10::isComplexType(type) ? Swap::kHalves : Swap::kWhole;
 }
 
+// Shorter rows of bytes are put together before they are normalised.
+constexpr std::int64_t kShortestRow = kIsTestGrain ? 3 : 16;
+
+// How many elements of a channel, the first dimension, follow each other in this order.
+std::int64_t channel_run_in(const ArrayView& view, const std::uint8_t* order) {
+  std::int64_t run = 1;
+  for (int i = view.ndim; i-- > 0 && order[i] != 0;) run *= view.shape[order[i]];
+  return run;
+}
+
+// `count` elements, of which the first is number `first` of its array.
+void convert(const ElementCopy& copy, const char* elements, char* target, std::int64_t first,
+             std::int64_t count) {
+  if (copy.key.normalization == nullptr) return copy.cast(elements, target, count);
+  copy.key.normalization->run({.elements = elements,
+                               .stride = copy.from_size,
+                               .first = first,
+                               .count = count,
+                               .channel_run = copy.channel_run},
+                              copy.key.from, target);
+}
+
 // The order in which the elements lie in the slot: its outermost dimension first.
 void memory_order(int ndim, const std::int64_t* slot_strides, std::uint8_t* order) {
   std::iota(order, order + ndim, std::uint8_t{0});
@@ -31,7 +53,8 @@ void memory_order(int ndim, const std::int64_t* slot_strides, std::uint8_t* orde
 }  // namespace
 
 std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, const void* slot,
-                                  const std::int64_t* slot_strides) {
+                                  const std::int64_t* slot_strides,
+                                  const Normalization* normalization) {
   const std::int64_t itemsize = view.element.itemsize;
   const std::size_t to_size = c10::elementSize(dtype);
   if (slot_strides != nullptr &&
@@ -44,9 +67,10 @@ std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, 
                              .source_aligned = is_multiple(view.data, view.element.itemsize),
                              .slot_aligned = is_multiple(slot, to_size),
                              .is_run = false,
-                             .run_stride = 0};
-  const bool is_plain =
-      slot_strides == nullptr && is_contiguous(view.ndim, view.shape, view.strides, itemsize);
+                             .run_stride = 0,
+                             .normalization = normalization};
+  const bool may_be_run = slot_strides == nullptr && normalization == nullptr;
+  const bool is_plain = may_be_run && is_contiguous(view.ndim, view.shape, view.strides, itemsize);
   if (is_plain) return find_run(key, itemsize);
 
   for (std::size_t i = copies_.size(); i-- > oldest_to_try();) {
@@ -54,7 +78,7 @@ std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, 
       return static_cast<std::uint32_t>(i);
     }
   }
-  if (slot_strides != nullptr) return add_strided(key, view, slot_strides);
+  if (!may_be_run) return add_strided(key, view, slot_strides);
   std::uint8_t order[kMaxDims];
   memory_order(view.ndim, nullptr, order);
   Dim dims[kMaxWalkDims];
@@ -119,10 +143,11 @@ std::uint32_t ElementCopies::add(const ElementCopy::Key& key) {
   copy.from_size = static_cast<std::uint8_t>(c10::elementSize(key.from));
   copy.to_size = static_cast<std::uint8_t>(c10::elementSize(key.to));
   copy.reads_in_place = key.is_run && key.run_stride == copy.from_size && !key.swapped;
-  copy.writes_in_place = key.slot_aligned || key.from == key.to;
+  const bool converts = key.from != key.to || key.normalization != nullptr;
+  copy.writes_in_place = key.slot_aligned || !converts;
   copy.read = strided_copy_function(copy.from_size, swap_of(key.from, key.swapped));
   copy.write = scatter_function(copy.to_size);
-  copy.cast = key.from == key.to ? nullptr : cast_function(key.from, key.to);
+  copy.cast = converts ? cast_function(key.from, key.to) : nullptr;
   copies_.push_back(copy);
   return static_cast<std::uint32_t>(copies_.size() - 1);
 }
@@ -143,6 +168,9 @@ std::uint32_t ElementCopies::add_strided(const ElementCopy::Key& key, const Arra
   copy.read_dims = dims_.size();
   copy.read_dim_count = static_cast<std::uint8_t>(count);
   copy.reads_in_place = is_one_run(dims, count, copy.from_size) && !key.swapped;
+  copy.channel_run = channel_run_in(view, order);
+  copy.normalizes_rows = key.normalization != nullptr && key.from == c10::kByte &&
+                         dims[count - 1].size >= kShortestRow;
   dims_.append(dims, dims + count);
   if (slot_strides == nullptr) return index;
 
@@ -161,8 +189,29 @@ void ElementCopies::clear() {
   dims_.clear();
 }
 
+void ElementCopies::normalize_rows(const ElementCopy& copy, const char* source, char* slot,
+                                   std::int64_t begin, std::int64_t end) const {
+  Walker reader(dims_.data() + copy.read_dims, copy.read_dim_count, const_cast<char*>(source),
+                begin);
+  while (begin < end) {
+    const Rows rows = reader.next(end - begin);
+    for (std::int64_t r = 0; r < rows.count; ++r) {
+      copy.key.normalization->run({.elements = rows.first + r * rows.row_stride,
+                                   .stride = rows.column_stride,
+                                   .first = begin,
+                                   .count = rows.columns,
+                                   .channel_run = copy.channel_run},
+                                  copy.key.from, slot + begin * copy.to_size);
+      begin += rows.columns;
+    }
+  }
+}
+
 void ElementCopies::rearrange(const ElementCopy& copy, const char* source, char* slot,
                               std::int64_t numel, std::int64_t begin, std::int64_t end) const {
+  if (copy.normalizes_rows && copy.writes_in_place) {
+    return normalize_rows(copy, source, slot, begin, end);
+  }
   const char* elements = source + begin * copy.from_size;  // where reads_in_place
   char* target = slot + begin * copy.to_size;              // where writes_in_place
   if (copy.cast == nullptr && copy.key.is_run && copy.writes_in_place) {
@@ -170,7 +219,7 @@ void ElementCopies::rearrange(const ElementCopy& copy, const char* source, char*
     const Rows row{const_cast<char*>(source) + begin * stride, end - begin, stride, 1, 0};
     copy.read(row, target);
   } else if (copy.reads_in_place && copy.writes_in_place && copy.key.source_aligned) {
-    copy.cast(elements, target, end - begin);
+    convert(copy, elements, target, begin, end - begin);
   } else {
     rearrange_in_blocks(copy, source, slot, numel, begin, end);
   }
@@ -224,7 +273,7 @@ void ElementCopies::rearrange_in_blocks(const ElementCopy& copy, const char* sou
     }
     if (copy.cast != nullptr) {
       char* result = copy.writes_in_place ? target : cast_block;
-      copy.cast(elements, result, count);
+      convert(copy, elements, result, begin, count);
       elements = result;
     }
     if (!copy.writes_in_place) write(writer, elements, count);

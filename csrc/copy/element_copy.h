@@ -1,6 +1,6 @@
 // ElementCopy: how the elements of an array get to its slot: they are read in the order in which
-// they lie there, their bytes swapped, cast, and written. Arrays that are alike share one. Knows
-// nothing of Python, threads, or what is copied when.
+// they lie there, their bytes swapped, cast or normalised, and written. Arrays that are alike share
+// one. Knows nothing of Python, threads, or what is copied when.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -13,6 +13,7 @@
 
 #include "copy/cast.h"
 #include "copy/non_temporal.h"
+#include "copy/normalization.h"
 #include "copy/strided.h"
 #include "copy/strided_copy.h"
 #include "plan/array_view.h"
@@ -28,6 +29,7 @@ struct ElementCopy {
     bool source_aligned, slot_aligned;
     bool is_run;
     std::int64_t run_stride;  // bytes; 0 unless is_run
+    const Normalization* normalization = nullptr;
 
     bool operator==(const Key&) const = default;
   };
@@ -43,10 +45,12 @@ struct ElementCopy {
   std::uint8_t read_dim_count, write_dim_count;
   bool reads_in_place;              // contiguous, in native byte order
   bool writes_in_place;             // contiguous and aligned
+  bool normalizes_rows;             // as they are read: uint8, in rows that are long enough
   std::uint8_t from_size, to_size;  // bytes an element
   StridedCopyFunction read;
   ScatterFunction write;
-  CastFunction cast;  // nullptr: same dtype
+  CastFunction cast;         // nullptr: the numbers stay as they are
+  std::int64_t channel_run;  // of a normalised array: elements of one channel side by side
 };
 
 // Those that one call needs.
@@ -55,7 +59,8 @@ class ElementCopies {
   // The index of one for this array and slot, as GatherJobs::add() has them. Slots of one have the
   // alignment of the first in common, as do sources.
   [[nodiscard]] std::uint32_t find(const ArrayView& view, c10::ScalarType dtype, const void* slot,
-                                   const std::int64_t* slot_strides);
+                                   const std::int64_t* slot_strides,
+                                   const Normalization* normalization);
 
   // One that writes the number at `source` again and again.
   [[nodiscard]] std::uint32_t find_repeated(const void* source, c10::ScalarType dtype,
@@ -102,6 +107,8 @@ class ElementCopies {
   std::uint32_t add(const ElementCopy::Key& key);
   std::uint32_t add_strided(const ElementCopy::Key& key, const ArrayView& view,
                             const std::int64_t* slot_strides);
+  void normalize_rows(const ElementCopy& copy, const char* source, char* slot, std::int64_t begin,
+                      std::int64_t end) const;
   void rearrange(const ElementCopy& copy, const char* source, char* slot, std::int64_t numel,
                  std::int64_t begin, std::int64_t end) const;
   void rearrange_in_blocks(const ElementCopy& copy, const char* source, char* slot,

@@ -26,11 +26,11 @@ int helpful_threads(std::optional<int> threads, std::size_t nbytes, std::size_t 
 }  // namespace
 
 void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
-                     const std::int64_t* slot_strides) {
+                     const std::int64_t* slot_strides, const Normalization* normalization) {
   if (numel == 0) return;
   const std::size_t widest = std::max<std::size_t>(view.element.itemsize, c10::elementSize(dtype));
   push(view.data, slot, static_cast<std::size_t>(numel) * widest,
-       copies_.find(view, dtype, slot, slot_strides));
+       copies_.find(view, dtype, slot, slot_strides, normalization));
 }
 
 void GatherJobs::add_repeated(const void* source, c10::ScalarType dtype, std::int64_t numel,

@@ -1,6 +1,6 @@
-// Gather: copies many source views into their slots, casting and swapping bytes on the way, in one
-// pass over memory. Work is cut by bytes, not by array. Knows nothing of Python: call it without
-// the GIL, as long as somebody keeps the sources' memory alive.
+// Gather: copies many source views into their slots, casting, normalising and swapping bytes on the
+// way, in one pass over memory. Work is cut by bytes, not by array. Knows nothing of Python: call
+// it without the GIL, as long as somebody keeps the sources' memory alive.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -32,8 +32,11 @@ class GatherJobs {
   // A job that writes view's `numel` elements to `slot`, whose strides are `slot_strides` [ndim],
   // in bytes, none negative; nullptr: contiguous, in C order. No slot overlaps itself, another, or
   // a source. The view's element kind is not kUnsupported, and `dtype` is castable.
+  // `normalization`, if there is one, is for this dtype; the view's first dimension has its
+  // channels.
   void add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
-           const std::int64_t* slot_strides = nullptr);
+           const std::int64_t* slot_strides = nullptr,
+           const Normalization* normalization = nullptr);
 
   // A job that writes the number at `source` to `numel` places of a contiguous slot.
   void add_repeated(const void* source, c10::ScalarType dtype, std::int64_t numel, void* slot);

@@ -30,12 +30,12 @@ void copy_all(const Sources& sources, std::size_t nbytes, char* slot) {
 
 }  // namespace
 
-bool is_straight(const Sources& sources, const Layout& layout, c10::ScalarType dtype) {
-  if (kIsTestGrain || sources.forms().size() != 1 || layout.dim != 0 || layout.has_padding) {
-    return false;
-  }
+bool is_straight(const BatchPlan& plan) {
+  const Sources& sources = plan.sources;
+  if (kIsTestGrain || sources.forms().size() != 1) return false;
+  if (plan.layout.dim != 0 || plan.layout.has_padding || plan.normalization) return false;
   const Sources::Form& form = sources.forms()[0];
-  if (form.element.twin != dtype || form.swapped || form.numel == 0) return false;
+  if (form.element.twin != plan.dtype || form.swapped || form.numel == 0) return false;
   const std::int64_t* shape = sources.shape(form);
   if (!is_contiguous(form.ndim, shape, shape + form.ndim, form.element.itemsize)) return false;
   return nbytes_of(form) * sources.size() < 2 * kBytesPerThread;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "copy/batch_jobs.h"
+#include "device/normalize_on_device.h"
 #include "memory/build.h"
 #include "plan/packed_bytes.h"
 #include "plan/slabs.h"
@@ -20,6 +21,7 @@ c10::ScalarType packed_dtype(const BatchPlan& plan) {
     if (form.element.twin != twin) return dtype;
   }
   if (!is_for_the_device(twin, dtype)) return dtype;
+  if (plan.layout.has_padding && plan.normalization) return dtype;  // which pads what is normalised
   if (plan.layout.has_padding && !plan.padding.is_zero())
     return dtype;  // may be no number of theirs
   const std::size_t saved = c10::elementSize(dtype) - c10::elementSize(twin);
@@ -47,18 +49,22 @@ void set_cuts(PackedBytes& packed, const Layout& layout, c10::IntArrayRef stride
   }
 }
 
-// Adds jobs that write all of a contiguous tensor.
-void add_tensor(const at::Tensor& tensor, char* slot, GatherJobs& jobs) {
-  const c10::ScalarType dtype = tensor.scalar_type();
-  const std::int64_t numel = tensor.numel();
-  const auto itemsize = static_cast<std::int64_t>(tensor.itemsize());
+// Numbers that are sent as they are: contiguous, of the host.
+TransferItem item_of(const void* numbers, c10::ScalarType dtype, std::size_t nbytes) {
+  const auto itemsize = static_cast<std::int64_t>(c10::elementSize(dtype));
+  const std::int64_t numel = static_cast<std::int64_t>(nbytes) / itemsize;
   ArrayView view;
-  view.data = const_cast<void*>(tensor.const_data_ptr());  // only read
+  view.data = const_cast<void*>(numbers);  // only read
   view.shape = &numel;
   view.strides = &itemsize;
   view.ndim = 1;
   view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
-  jobs.add(view, numel, dtype, slot);
+  TransferItem item;
+  item.packed.nbytes = nbytes;
+  item.packed.jobs.add(view, numel, dtype, PackedBytes::at(0));
+  item.sections.push_back(
+      {.nbytes = nbytes, .packed_dtype = dtype, .dtype = dtype, .is_own = true});
+  return item;
 }
 
 // A batch with its extents, and how they are sent.
@@ -68,25 +74,34 @@ class BatchTransfer {
       : plan_(batch.plan),
         extents_(batch.extents),
         sent_(packed_dtype(plan_)),
-        padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {}
+        padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {
+    if (is_normalized_there()) numbers_ = plan_.normalization->numbers();
+  }
 
-  // Adds an item for the batch and one for the extents: each has memory of its own on the device,
-  // and several go into one buffer on the way there.
+  // Adds an item for the batch, one for the extents and one for what normalises the batch: each has
+  // memory of its own on the device, and several go into one buffer on the way there.
   void add_to(std::vector<TransferItem>& items) {
     first_item_ = items.size();
     items.push_back(batch_item());
-    if (extents_.defined()) items.push_back(extents_item());
+    if (extents_.defined()) {
+      items.push_back(
+          item_of(extents_.const_data_ptr(), extents_.scalar_type(), extents_.nbytes()));
+    }
+    if (!is_normalized_there()) return;
+    items.push_back(item_of(numbers_.data(), plan_.normalization->computed_in(), numbers_.size()));
+    items[first_item_].sections[0].convert = [this, &items,
+                                              numbers = items.size() - 1](const Section& batch) {
+      normalize(batch, items[numbers].sections[0].result);
+    };
   }
 
   // What has arrived.
   [[nodiscard]] SentBatch result(TensorArena& arena, const std::vector<TransferItem>& items) const {
-    const auto arrived = [&](std::size_t item, c10::ScalarType dtype, c10::IntArrayRef shape) {
-      return build_view(arena, items[item].sections[0].result, dtype, /*offset=*/0, shape);
-    };
-    SentBatch sent{arrived(first_item_, plan_.dtype, plan_.layout.shape), {}};
-    sent.values.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides());
+    SentBatch sent{in_shape_of_batch(arena, items[first_item_].sections[0].result, plan_.dtype),
+                   {}};
     if (extents_.defined()) {
-      sent.extents = arrived(first_item_ + 1, extents_.scalar_type(), extents_.sizes());
+      sent.extents = build_view(arena, items[first_item_ + 1].sections[0].result,
+                                extents_.scalar_type(), /*offset=*/0, extents_.sizes());
     }
     return sent;
   }
@@ -96,8 +111,10 @@ class BatchTransfer {
     const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent_));
     Shape byte_strides;
     for (const std::int64_t stride : plan_.strides()) byte_strides.push_back(stride * itemsize);
-    return {plan_.sources,      plan_.layout, padding_,   sent_,
-            PackedBytes::at(0), byte_strides, packed.jobs};
+    return {plan_.sources, plan_.layout,
+            padding_,      is_normalized_there() ? nullptr : plan_.normalization.get(),
+            sent_,         PackedBytes::at(0),
+            byte_strides,  packed.jobs};
   }
 
   // Cast on the device where it is not sent as what it will be.
@@ -119,20 +136,35 @@ class BatchTransfer {
     return item;
   }
 
-  [[nodiscard]] TransferItem extents_item() const {
-    TransferItem item;
-    item.packed.nbytes = extents_.nbytes();
-    add_tensor(extents_, PackedBytes::at(0), item.packed.jobs);
-    const c10::ScalarType dtype = extents_.scalar_type();
-    item.sections.push_back(
-        {.nbytes = extents_.nbytes(), .packed_dtype = dtype, .dtype = dtype, .is_own = true});
-    return item;
+  // Else it is normalised on its way into the staging buffer.
+  [[nodiscard]] bool is_normalized_there() const {
+    return plan_.normalization && sent_ != plan_.dtype;
+  }
+
+  void normalize(const Section& batch, const at::Tensor& numbers) const {
+    TensorArena arena(3);
+    const auto channel_dim = static_cast<std::size_t>(plan_.layout.dim == 0 ? 1 : 0);
+    Shape shape{3};
+    shape.resize(plan_.layout.shape.size() + 1, 1);
+    if (plan_.normalization->channels() > 1)
+      shape[1 + channel_dim] = plan_.normalization->channels();
+    normalize_on_device(in_shape_of_batch(arena, batch.sent, sent_),
+                        build_view(arena, numbers, plan_.normalization->computed_in(), 0, shape),
+                        in_shape_of_batch(arena, batch.result, plan_.dtype));
+  }
+
+  [[nodiscard]] at::Tensor in_shape_of_batch(TensorArena& arena, const at::Tensor& bytes,
+                                             c10::ScalarType dtype) const {
+    at::Tensor batch = build_view(arena, bytes, dtype, /*offset=*/0, plan_.layout.shape);
+    batch.unsafeGetTensorImpl()->set_sizes_and_strides(plan_.layout.shape, plan_.strides());
+    return batch;
   }
 
   const BatchPlan& plan_;
   const at::Tensor& extents_;
   const c10::ScalarType sent_;
   const Padding padding_;
+  std::vector<char> numbers_;
   std::size_t first_item_ = 0;
 };
 

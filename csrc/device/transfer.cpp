@@ -117,14 +117,14 @@ class Transfer {
     copy(items, pieces, buffer);
   }
 
-  void cast(Section& section) const {
+  void convert(Section& section) const {
     if (section.dtype == section.packed_dtype) return;
     const c10::StreamGuard on_copies(copies_);
-    const auto numel =
-        static_cast<std::int64_t>(section.nbytes / c10::elementSize(section.packed_dtype));
-    TensorArena arena(2);
-    const at::Tensor sent = build_view(arena, section.sent, section.packed_dtype, 0, {numel});
-    build_view(arena, section.result, section.dtype, 0, {numel}).copy_(sent, /*non_blocking=*/true);
+    if (section.convert) {
+      section.convert(section);
+    } else {
+      cast(section);
+    }
     section.sent.reset();  // in the order of the copy stream, which has the cast before it
   }
 
@@ -149,6 +149,14 @@ class Transfer {
   at::Tensor bytes_on_device(std::size_t nbytes) const {
     return at::empty({static_cast<std::int64_t>(nbytes)},
                      at::TensorOptions().dtype(c10::kByte).device(options_.device));
+  }
+
+  static void cast(const Section& section) {
+    const auto numel =
+        static_cast<std::int64_t>(section.nbytes / c10::elementSize(section.packed_dtype));
+    TensorArena arena(2);
+    const at::Tensor sent = build_view(arena, section.sent, section.packed_dtype, 0, {numel});
+    build_view(arena, section.result, section.dtype, 0, {numel}).copy_(sent, /*non_blocking=*/true);
   }
 
   static void copy_bytes(const char* source, std::size_t nbytes, const at::Tensor& target,
@@ -242,7 +250,7 @@ void send(std::vector<TransferItem>& items, const TransferOptions& options,
   for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
     transfer.send(items, pieces);
   }
-  for_each_section([&](Section& section) { transfer.cast(section); });
+  for_each_section([&](Section& section) { transfer.convert(section); });
   transfer.order();
   for_each_section([&](Section& section) { transfer.record_use(section); });
 }

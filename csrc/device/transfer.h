@@ -18,6 +18,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -42,6 +43,8 @@ struct Section {
   bool is_packed = true;    // else it gets its elements from a PinnedSource
   at::Tensor sent{};        // bytes; set by send()
   at::Tensor result{};      // bytes; set by send(); the same where there is no cast
+  // Instead of a cast: called on the stream of the copies, after all items were enqueued there.
+  std::function<void(const Section&)> convert{};
 };
 
 // Elements that are sent from where they lie, in pinned memory.
@@ -67,9 +70,9 @@ struct TransferItem {
 // older ones.)
 [[nodiscard]] bool is_capturing(const c10::Stream& stream);
 
-// Writes all items through pinned buffers, sends them, and casts what arrives; fills in `sent` and
-// `result` of all sections. The items' sources may be changed afterwards; pinned ones not before
-// the copies have run. Throws c10::Error. Without the GIL.
+// Writes all items through pinned buffers, sends them, and converts what arrives; fills in `sent`
+// and `result` of all sections. The items' sources may be changed afterwards; pinned ones not
+// before the copies have run. Throws c10::Error. Without the GIL.
 void send(std::vector<TransferItem>& items, const TransferOptions& options,
           std::optional<int> threads);
 

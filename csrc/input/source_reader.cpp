@@ -13,6 +13,7 @@
 #include "input/foreign_memory.h"
 #include "input/inspect.h"
 #include "input/tensor_input.h"
+#include "text.h"
 
 namespace tensorlift {
 namespace {
@@ -40,6 +41,23 @@ void move_channels(std::size_t index, std::int64_t dim, ArrayView& view, std::in
   view.strides = strides;
 }
 
+// The view with its channels, the first dimension, in the opposite order.
+void reverse_channels(std::size_t index, ArrayView& view, std::int64_t* strides) {
+  if (view.ndim == 0 || view.shape[0] != 3) {
+    throw ValueError("arrays[" + std::to_string(index) +
+                     "]: expected 3 channels for channel_order=\"bgr\", got shape " +
+                     shape_text(shape_of(view)) +
+                     ". Channels are the first dimension, unless channel_dim= says which: -1 for "
+                     "(height, width, channels).");
+  }
+  if (view.strides != strides) std::copy(view.strides, view.strides + view.ndim, strides);
+  if (std::find(view.shape, view.shape + view.ndim, 0) == view.shape + view.ndim) {
+    view.data = static_cast<char*>(view.data) + 2 * strides[0];
+  }
+  strides[0] = -strides[0];
+  view.strides = strides;
+}
+
 // What torch makes of a list that is not of Python's numbers alone.
 at::Tensor tensor_of_list(std::size_t index, PyObject* list) {
   try {
@@ -64,7 +82,7 @@ SourceReader::SourceReader(Items items, const ReadOptions& options)
 }
 
 void SourceReader::read_all() {
-  const bool as_they_are = !options_.channel_dim;
+  const bool as_they_are = !options_.channel_dim && !options_.reverses_channels;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     items_.prefetch(i + kPrefetchDistance);
     if (as_they_are) {
@@ -110,6 +128,7 @@ Plan SourceReader::read(std::size_t index) {
   const bool is_passed_over = options_.passes_over_empty && view.ndim == 1 && view.shape[0] == 0;
   if (options_.channel_dim && !is_passed_over)
     move_channels(index, *options_.channel_dim, view, shape, strides);
+  if (options_.reverses_channels && !is_passed_over) reverse_channels(index, view, strides);
   sources_.add(view, plan.numel);
   return plan;
 }

@@ -23,6 +23,7 @@ namespace tensorlift {
 struct ReadOptions {
   std::optional<c10::ScalarType> dtype;     // that they are converted to
   std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
+  bool reverses_channels = false;           // of which there are 3
   bool passes_over_empty = false;           // 1-D arrays without elements need no such dimension
   bool takes_tensors = true;                // tensors may stand among the arrays
   bool takes_lists = false;                 // lists of Python numbers, too

@@ -18,6 +18,7 @@
 #include "input/date_units.h"
 #include "input/source_reader.h"
 #include "memory/output.h"
+#include "plan/normalized.h"
 #include "plan/promote.h"
 #include "text.h"
 
@@ -46,14 +47,14 @@ void check_options(const BatchOptions& options) {
 void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
             std::optional<int> threads) {
   if (target.numel == 0) return;
-  if (target.is_contiguous && is_straight(plan.sources, plan.layout, target.dtype)) {
+  if (target.is_contiguous && is_straight(plan)) {
     return copy_straight(plan.sources, target.data);
   }
   GatherJobs jobs;
   jobs.reserve(std::min(plan.sources.size(), kJobsAtOnce));
   if (is_warm && target.nbytes() >= kNonTemporalFrom) jobs.use_non_temporal_stores();
-  BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
-                  target.strides, jobs);
+  BatchJobs batch(plan.sources, plan.layout, plan.padding, plan.normalization.get(), target.dtype,
+                  target.data, target.strides, jobs);
   batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
 }
 
@@ -170,7 +171,14 @@ Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
 JoinOptions with_dtype_of_out(const Sources& sources, const BatchOptions& options) {
   JoinOptions result = options;
   if (!options.out || options.dtype) return result;
-  const c10::ScalarType from = promoted_dtype(sources), to = options.out->scalar_type();
+  const c10::ScalarType from =
+      options.normalize ? normalized_dtype(sources, std::nullopt) : promoted_dtype(sources);
+  const c10::ScalarType to = options.out->scalar_type();
+  if (options.normalize && !c10::isFloatingType(to)) {
+    throw TypeError(
+        "out: expected a dtype of floating-point numbers with scale, mean and std, got " +
+        dtype_text(to) + ".");
+  }
   if (!c10::canCast(from, to)) {
     throw TypeError("out: expected a dtype that " + dtype_text(from) + " can be cast to, got " +
                     dtype_text(to) + ". Pass dtype=" + dtype_text(to) + " to cast to it.");
@@ -195,6 +203,7 @@ Batch joined(const Items& items, const BatchOptions& options) {
 ReadOptions read_options(const BatchOptions& options) {
   return {options.dtype,
           options.channel_dim,
+          options.reverses_channels,
           /*passes_over_empty=*/options.layout.operation != Operation::kStack,
           /*takes_tensors=*/true,
           /*takes_lists=*/options.layout.operation == Operation::kPad ||

@@ -16,6 +16,7 @@ namespace tensorlift {
 
 struct BatchOptions : JoinOptions {
   std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
+  bool reverses_channels = false;
   std::optional<at::Tensor> out;
   OutputMemory memory = OutputMemory::kPageable;
   std::optional<DeviceOptions> device;  // none: in the host's memory

@@ -8,6 +8,7 @@
 
 #include "binding/batch_options.h"
 #include "binding/gil.h"
+#include "binding/normalize_options.h"
 #include "binding/options.h"
 #include "binding/torch_objects.h"
 #include "binding/warnings.h"
@@ -97,7 +98,7 @@ void write_extents(const Columns& columns) {
 bool fill_straight(const Column& column) {
   const BatchPlan& plan = column.plan;
   if (plan.mask) return false;
-  if (!plan.is_contiguous() || !is_straight(plan.sources, plan.layout, plan.dtype)) return false;
+  if (!plan.is_contiguous() || !is_straight(plan)) return false;
   auto* data = static_cast<char*>(column.values.mutable_data_ptr());
   without_gil(plan.nbytes, [&] { copy_straight(plan.sources, data); });
   return true;
@@ -113,8 +114,8 @@ void fill(const Columns& columns, std::optional<int> threads) {
   const auto add = [&jobs](const BatchPlan& plan, const at::Tensor& values) {
     if (plan.nbytes == 0) return;
     const Destination target = destination_of(values);
-    BatchJobs batch(plan.sources, plan.layout, plan.padding, target.dtype, target.data,
-                    target.strides, jobs);
+    BatchJobs batch(plan.sources, plan.layout, plan.padding, plan.normalization.get(), target.dtype,
+                    target.data, target.strides, jobs);
     batch.add_all([] { return false; });
   };
   for (const auto& column : columns) {
@@ -185,6 +186,10 @@ ColumnOptions parse_column_options(py::handle given) {
   parse_batch_options(/*dtype=*/arguments[1], /*channel_dim=*/arguments[2],
                       /*memory_format=*/arguments[3], /*out=*/py::none(), /*pin_memory=*/Py_False,
                       /*threads=*/py::none(), batch);
+  if (!py::handle(arguments[5]).is_none()) {
+    const auto normalize = py::reinterpret_borrow<py::tuple>(arguments[5]);
+    parse_normalize({normalize[0], normalize[1], normalize[2], normalize[3]}, batch);
+  }
   if (py::handle(arguments[4]).is_none()) return options;
   if (batch.layout.operation == Operation::kJagged) {
     batch.extents_dtype = parse_offsets_dtype(arguments[4]);

@@ -52,8 +52,9 @@ struct Column {
 using Columns = std::vector<std::unique_ptr<Column>>;
 
 // The arguments of stack, pad or jagged: a tuple (operation, dtype, channel_dim, memory_format,
-// own), or None for those of stack. `own`: None for stack; the dtype of the offsets for jagged; for
-// pad a tuple of what PaddingArguments has, the mask's key or None, and whether sizes are wanted.
+// own, normalize), or None for those of stack. `own`: None for stack; the dtype of the offsets for
+// jagged; for pad a tuple of what PaddingArguments has, the mask's key or None, and whether sizes
+// are wanted. `normalize`: a tuple of what NormalizeArguments has, or None.
 [[nodiscard]] ColumnOptions parse_column_options(py::handle options);
 
 // Where columns are to be, and how many threads may copy; none: as many as torch uses.

@@ -11,9 +11,8 @@
 #include "input/date_units.h"
 #include "input/inspect.h"
 #include "input/source_reader.h"
-#include "memory/output.h"
 #include "ops/explain.h"
-#include "plan/promote.h"
+#include "plan/batch_plan.h"
 
 namespace tensorlift {
 namespace {
@@ -73,7 +72,7 @@ Note take_note(SourceReader& reader, std::size_t index) {
   return note;
 }
 
-py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
+py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype, bool is_normalized) {
   if (!note.accepted) {
     return py::make_tuple("rejected", "cannot be read", note.shape, note.dtype_in, py::none(), 0,
                           note.error);
@@ -81,6 +80,7 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype) {
   const c10::ScalarType to = dtype.value_or(note.twin);
   const bool is_as_it_is = note.reason == Reason::kCopyRequested || note.reason == Reason::kCast;
   const char* reason = !is_as_it_is      ? reason_text(note.reason)
+                       : is_normalized   ? "normalized"
                        : note.twin != to ? reason_text(Reason::kCast)
                        : note.truncated  ? "truncated"
                                          : "part of the batch";
@@ -120,18 +120,19 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
     try {
       check_date_units(reader.items(), reader.sources());
       truncate_all(reader.sources(), options.truncation, notes);
-      const Layout layout = plan_layout(reader.sources(), options.layout);
-      dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
-      static_cast<void>(checked_nbytes(layout.shape, *dtype));
-      py::tuple sizes(layout.shape.size());
-      for (std::size_t d = 0; d < layout.shape.size(); ++d) sizes[d] = py::int_(layout.shape[d]);
+      const BatchPlan plan(reader.sources(), options);
+      dtype = plan.dtype;
+      const Shape& planned = plan.layout.shape;
+      py::tuple sizes(planned.size());
+      for (std::size_t d = 0; d < planned.size(); ++d) sizes[d] = py::int_(planned[d]);
       shape = std::move(sizes);
     } catch (const std::runtime_error& refusal) {
       error = refusal.what();
     }
   }
   py::list entries;
-  for (const Note& note : notes) entries.append(entry_of(note, dtype));
+  const bool is_normalized = dtype && options.normalize;
+  for (const Note& note : notes) entries.append(entry_of(note, dtype, is_normalized));
   return py::make_tuple(entries, shape, dtype ? dtype_object(*dtype) : py::object(py::none()),
                         error.empty() ? py::object(py::none()) : py::object(py::str(error)));
 }
@@ -141,6 +142,10 @@ void ignore_unused(BatchOptions& options) {
   if (operation == Operation::kPad || operation == Operation::kJagged) options.layout.dim = 0;
   if (operation == Operation::kJagged) options.channel_dim.reset();
   if (operation != Operation::kPad) options.truncation = {};
+  if (operation == Operation::kCat || operation == Operation::kJagged) {
+    options.normalize.reset();
+    options.reverses_channels = false;
+  }
 }
 
 }  // namespace tensorlift

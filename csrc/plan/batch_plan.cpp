@@ -4,6 +4,7 @@
 
 #include "errors.h"
 #include "memory/output.h"
+#include "plan/normalized.h"
 #include "plan/promote.h"
 
 namespace tensorlift {
@@ -105,6 +106,11 @@ JoinOptions mask_options(const JoinOptions& options, c10::IntArrayRef dims) {
   return mask;
 }
 
+c10::ScalarType dtype_of(const Sources& sources, const JoinOptions& options) {
+  if (options.normalize) return normalized_dtype(sources, options.dtype);
+  return options.dtype ? *options.dtype : promoted_dtype(sources);
+}
+
 Shape dims_of_mask(const BatchPlan& batch, const JoinOptions& options) {
   return mask_dims(*options.mask, static_cast<std::int64_t>(batch.layout.shape.size()) - 1);
 }
@@ -119,7 +125,9 @@ Mask::Mask(const BatchPlan& batch, const JoinOptions& options)
 BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
     : sources(all),
       layout(plan_layout(sources, options.layout)),
-      dtype(options.dtype ? *options.dtype : promoted_dtype(sources)),
+      dtype(dtype_of(sources, options)),
+      normalization(options.normalize ? plan_normalization(sources, *options.normalize, dtype)
+                                      : nullptr),
       padding(options.padding, dtype),
       nbytes(checked_nbytes(layout.shape, dtype)),
       extents_dtype(checked_extents_dtype(layout, options.extents_dtype)),

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "copy/normalization.h"
 #include "copy/padding.h"
 #include "plan/layout.h"
 #include "plan/memory_format.h"
@@ -29,6 +30,7 @@ struct JoinOptions {
   LayoutOptions layout;
   std::optional<c10::ScalarType> dtype;            // none: promoted
   std::optional<c10::MemoryFormat> memory_format;  // none: as torch chooses it
+  std::optional<NormalizeOptions> normalize;       // the arrays, not the padding
   c10::Scalar padding = 0;
   Truncation truncation;            // kPad; for truncate(), which comes first
   std::optional<MaskOptions> mask;  // kPad
@@ -41,7 +43,8 @@ struct Mask;
 // Borrows the sources.
 struct BatchPlan {
   // Throws ValueError or IndexError (see plan_layout(), Padding, batch_strides(),
-  // checked_nbytes()), or TypeError: dtypes that do not promote.
+  // checked_nbytes(), plan_normalization()), or TypeError: dtypes that do not promote, or that
+  // cannot be normalised.
   BatchPlan(const Sources& all, const JoinOptions& options);
   ~BatchPlan();
   BatchPlan(BatchPlan&& other) = delete;
@@ -60,6 +63,7 @@ struct BatchPlan {
   const Sources& sources;
   const Layout layout;
   const c10::ScalarType dtype;
+  const std::unique_ptr<const Normalization> normalization;  // null where none is asked for
   const Padding padding;
   const std::size_t nbytes;
   const std::optional<c10::ScalarType> extents_dtype;

@@ -49,6 +49,10 @@ def stack(
     dim: object,
     dtype: object,
     channel_dim: object,
+    channel_order: object,
+    scale: object,
+    mean: object,
+    std: object,
     memory_format: object,
     out: object,
     pin_memory: object,
@@ -83,6 +87,10 @@ def pad(
     mask_dim: object,
     dtype: object,
     channel_dim: object,
+    channel_order: object,
+    scale: object,
+    mean: object,
+    std: object,
     memory_format: object,
     out: object,
     pin_memory: object,
@@ -108,6 +116,7 @@ def send_tensors(
 ) -> list[torch.Tensor]: ...
 def can_send_to(device: object) -> bool: ...
 def check_device_name(device: object) -> None: ...
+def check_normalize(scale: object, mean: object, std: object, channel_order: object) -> None: ...
 def check_padding(
     padding_value: object,
     padding_side: object,
@@ -137,6 +146,10 @@ def explain_batch(
     truncate: object,
     dtype: object,
     channel_dim: object,
+    channel_order: object,
+    scale: object,
+    mean: object,
+    std: object,
 ) -> tuple[list[_Entry], tuple[int, ...] | None, torch.dtype | None, str | None]: ...
 def empty_cache() -> None: ...
 def cached_bytes() -> int: ...

@@ -16,6 +16,7 @@ from . import reference  # noqa: E402
 from ._data.collate import collate  # noqa: E402
 from ._data.collate_options import Collate  # noqa: E402
 from ._data.install import install, uninstall  # noqa: E402
+from ._data.normalize import Normalize  # noqa: E402
 from ._data.pad import Pad  # noqa: E402
 from ._data.prefetch import DevicePrefetcher  # noqa: E402
 from ._data.tree_convert import convert  # noqa: E402
@@ -35,6 +36,7 @@ __all__ = [
     "Entry",
     "Explanation",
     "Jagged",
+    "Normalize",
     "Pad",
     "Padded",
     "PaddedWithMask",

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import tensorlift
 from conftest import same_bits
 from device_fixtures import NAME
-from test_batch_parity import OPTIONS, lists
+from test_batch_parity import OPTIONS, lists, options_for
 
 
 def parts(result) -> list[torch.Tensor]:
@@ -133,6 +132,46 @@ def test_equal_dtypes_are_cast_on_the_device(fake):
     assert torch.equal(result.cpu(), tensorlift.stack(arrays, dtype=torch.float32))
 
 
+IMAGENET = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+@pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channel_dim": -1},
+        {"channel_dim": -1, "channel_order": "bgr"},
+        {"channel_dim": -1, "memory_format": torch.channels_last},
+        {"channel_dim": -1, "dim": 1},
+        {"channel_dim": -1, "mean": 0.5, "std": 0.25},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("source", [np.uint8, np.int16, np.float16, np.float32])
+def test_normalised(source, options, dtype):
+    arrays = images(11, 90, 80, 3, dtype=source)
+    check_like_host("stack", arrays, dtype=dtype, **{**IMAGENET, **options})
+
+
+def test_bytes_are_sent_and_normalised_on_the_device(fake):
+    arrays = images(64, 64, 64, 3)
+    fake.reset_stats()
+    result = tensorlift.stack(arrays, device=NAME, channel_dim=-1, **IMAGENET)
+    numbers = 3 * 3 * 4  # scale, mean and std of each channel
+    assert fake.stats()["h2d_bytes"] == sum(a.nbytes for a in arrays) + numbers
+    assert same_bits(result.cpu(), tensorlift.stack(arrays, channel_dim=-1, **IMAGENET))
+
+
+def test_what_is_padded_is_normalised_before_it_is_sent(fake):
+    arrays = [images(1, size, 64, 3)[0] for size in range(60, 90)]
+    fake.reset_stats()
+    padded = tensorlift.pad(arrays, device=NAME, channel_dim=-1, mask=True, **IMAGENET)
+    assert fake.stats().get("d2d_cast", 0) == 0
+    expected = tensorlift.pad(arrays, channel_dim=-1, **IMAGENET)
+    assert same_bits(padded.batch.cpu(), expected.batch)
+
+
 def test_padding_that_the_sources_do_not_have_is_not_cast_on_the_device(fake):
     arrays = [np.full(n, 3, np.uint8) for n in range(1000, 1100)]
     fake.reset_stats()
@@ -164,7 +203,7 @@ def test_whatever_hypothesis_makes_up(operation):
     function = getattr(tensorlift, operation)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(arrays=lists(), options=st.fixed_dictionaries({}, optional=OPTIONS[operation]))
+    @given(arrays=lists(), options=options_for(operation))
     def check(arrays, options):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

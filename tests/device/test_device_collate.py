@@ -191,3 +191,20 @@ def outcome(rows, options):
             return tensorlift.Collate(**options)(rows)
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
             return f"{type(error).__name__}: {error}"
+
+
+def test_images_are_sent_as_bytes_and_normalised_there(fake):
+    rng = np.random.default_rng(0)
+    rows = [{"image": rng.integers(0, 255, (64, 64, 3), np.uint8), "label": i} for i in range(64)]
+    options = {
+        "normalize": {"image": tensorlift.Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))},
+        "channel_dim": {"image": -1},
+    }
+    fake.reset_stats()
+    batch = tensorlift.Collate(device=NAME, **options)(rows)
+    numbers = 3 * 3 * 4  # scale, mean and std of each channel
+    assert fake.stats()["h2d_bytes"] == sum(r["image"].nbytes for r in rows) + 64 * 8 + numbers
+    expected = tensorlift.Collate(**options)(rows)
+    assert batch["image"].device == DEVICE
+    assert same_bits(batch["image"].cpu(), expected["image"])
+    assert torch.equal(batch["label"].cpu(), expected["label"])

@@ -77,8 +77,8 @@ class FakeAccelerator(Protocol):
     def log(self) -> list[str]:
         """What ran, in that order.
 
-        "h2d 4096 stream 1", "d2h 4096 stream 0", "d2d stream 1" or "d2d_cast stream 1", and with
-        " device 1" at the end on the second device.
+        "h2d 4096 stream 1", "d2h 4096 stream 0", "d2d stream 1", "d2d_cast stream 1" or
+        "mul stream 1", and with " device 1" at the end on the second device.
         """
 
     def stats(self) -> dict[str, int]:

@@ -2,20 +2,18 @@
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <Python.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "counters.h"
 #include "current.h"
 #include "device_memory.h"
+#include "device_view.h"
 #include "failure.h"
 #include "pinned_memory.h"
 #include "streams.h"
@@ -24,43 +22,6 @@ namespace fake {
 namespace {
 
 bool is_on_device(const at::Tensor& tensor) { return tensor.device().type() == kDeviceType; }
-
-// A device tensor as the device's own hardware knows it: an address and a layout. Keeps nothing
-// alive, so that memory freed too early is read as what it is by then.
-class DeviceView {
- public:
-  explicit DeviceView(const at::Tensor& tensor)
-      : address_(device_view(tensor.const_data_ptr())),
-        shape_(tensor.sizes().vec()),
-        strides_(tensor.strides().vec()),
-        dtype_(tensor.scalar_type()),
-        is_conj_(tensor.is_conj()),
-        is_neg_(tensor.is_neg()) {}
-
-  [[nodiscard]] at::Tensor on_host() const {
-    at::Tensor tensor =
-        at::from_blob(address_, shape_, strides_, at::TensorOptions().dtype(dtype_));
-    tensor._set_conj(is_conj_);
-    tensor._set_neg(is_neg_);
-    return tensor;
-  }
-
- private:
-  char* address_;
-  std::vector<std::int64_t> shape_;
-  std::vector<std::int64_t> strides_;
-  at::ScalarType dtype_;
-  bool is_conj_;  // the values are to be conjugated when they are read
-  bool is_neg_;   // ... negated
-};
-
-// Runs on whatever thread waits for it, whose modes are none of the device's business.
-void run_device_copy(const DeviceView& source, const DeviceView& target) {
-  const c10::impl::ExcludeDispatchKeyGuard plain(
-      c10::autograd_dispatch_keyset | c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView) |
-      c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot}));
-  target.on_host().copy_(source.on_host());
-}
 
 // On the current stream of the source's device, which the target's both precedes and follows: as
 // CUDA does it.
@@ -71,9 +32,10 @@ void copy_device_to_device(const at::Tensor& source, const at::Tensor& target) {
   const StreamIndex stream = current_stream(source.device().index());
   const StreamIndex other = current_stream(target.device().index());
   if (stream != other) streams().enqueue_wait(stream, streams().issued(other));
-  streams().enqueue(
-      stream, is_cast ? "d2d_cast" : "d2d",
-      [from = DeviceView(source), to = DeviceView(target)] { run_device_copy(from, to); });
+  streams().enqueue(stream, is_cast ? "d2d_cast" : "d2d",
+                    [from = DeviceView(source), to = DeviceView(target)] {
+                      run_plainly([&] { to.on_host().copy_(from.on_host()); });
+                    });
   if (stream != other) streams().enqueue_wait(other, streams().issued(stream));
 }
 

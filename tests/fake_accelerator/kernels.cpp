@@ -1,11 +1,14 @@
-// Kernels: the operators that the device has itself, to make, view and copy tensors; all others run
-// on the CPU.
+// Kernels: the operators that the device has itself, to make, view and copy tensors, and arithmetic
+// in place; all others run on the CPU.
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/native/CPUFallback.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/div_ops.h>
+#include <ATen/ops/mul_ops.h>
 #include <ATen/ops/set_native.h>
+#include <ATen/ops/sub_ops.h>
 #include <ATen/ops/view_as_complex_native.h>
 #include <ATen/ops/view_as_real_native.h>
 #include <ATen/ops/view_native.h>
@@ -15,6 +18,7 @@
 #include <optional>
 #include <utility>
 
+#include "arithmetic.h"
 #include "copy.h"
 #include "counters.h"
 #include "current.h"
@@ -104,6 +108,24 @@ void run_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   at::native::cpu_fallback(op, stack);
 }
 
+at::Tensor& mul(at::Tensor& tensor, const at::Tensor& other) {
+  if (multiply(tensor, other)) return tensor;
+  using OnCpu = at::native::call_fallback_fn<&run_on_cpu, at::_ops::mul__Tensor>;
+  return OnCpu::call(tensor, other);
+}
+
+at::Tensor& sub(at::Tensor& tensor, const at::Tensor& other, const at::Scalar& alpha) {
+  if (alpha.equal(1) && subtract(tensor, other)) return tensor;
+  using OnCpu = at::native::call_fallback_fn<&run_on_cpu, at::_ops::sub__Tensor>;
+  return OnCpu::call(tensor, other, alpha);
+}
+
+at::Tensor& div(at::Tensor& tensor, const at::Tensor& other) {
+  if (divide(tensor, other)) return tensor;
+  using OnCpu = at::native::call_fallback_fn<&run_on_cpu, at::_ops::div__Tensor>;
+  return OnCpu::call(tensor, other);
+}
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("empty.memory_format", empty);
   library.impl("empty_strided", empty_strided);
@@ -116,6 +138,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("set_.source_Storage_storage_offset", set_storage);
   library.impl("resize_", resize);
   library.impl("record_stream", record_stream);
+  library.impl("mul_.Tensor", mul);
+  library.impl("sub_.Tensor", sub);
+  library.impl("div_.Tensor", div);
   library.impl("_copy_from", copy_from);
   library.impl("_copy_from_and_resize", copy_from_and_resize);
 }

@@ -25,6 +25,7 @@ _GATHER = (
         "copy/element_copy",
         "copy/gather",
         "copy/float16",
+        "copy/normalization",
         "plan/layout",
         "copy/padding",
         "copy/strided_copy",

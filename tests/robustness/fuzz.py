@@ -62,7 +62,8 @@ def tensors_of(result: Result) -> list[torch.Tensor]:
 # With two things wrong the two may find another one first.
 PADDING = ["padding_value", "padding_side", "pad_to_multiple_of"]
 PADDING += ["max_length", "truncate", "mask", "mask_dim"]
-EITHER_FIRST = {"dim", "memory_format", *PADDING}
+IMAGES = ["channel_order", "scale", "mean", "std"]
+EITHER_FIRST = {"dim", "memory_format", "dtype", *PADDING, *IMAGES}
 
 
 torch.zeros(1, dtype=torch.complex32)  # whose warning comes once a process
@@ -212,8 +213,15 @@ class World:
             "mask": [False, True, True, torch.int64],
             "offsets_dtype": [torch.int32, torch.int64],
             "mask_dim": [None, 0, -1, (0, 1), (1, 0)],
+            "channel_order": ["rgb", "rgb", "bgr"],
+            "scale": [None, 1, 1 / 255, -2],
+            "mean": [None, 0.5, (0.5, 2), (1, 2, 3)],
+            "std": [None, 0.5, (0.5, 2), (1, 2, 3)],
         }
-        return {name: self.choose(values[name]) for name in names if self.one_in(3)}
+        chosen = {name: self.choose(values[name]) for name in names if self.one_in(3)}
+        if chosen.get("scale") is None:  # without which they are an error
+            chosen = {name: chosen[name] for name in chosen if name not in ("mean", "std")}
+        return chosen
 
     def step(self) -> None:
         self.change()
@@ -312,9 +320,9 @@ class World:
 
 COMMON = ["dtype", "channel_dim", "memory_format"]
 BATCHES = {
-    "stack": [*COMMON, "dim"],
+    "stack": [*COMMON, "dim", *IMAGES],
     "cat": [*COMMON, "dim"],
-    "pad": [*COMMON, *PADDING],
+    "pad": [*COMMON, *PADDING, *IMAGES],
     "jagged": ["dtype", "offsets_dtype"],
 }
 

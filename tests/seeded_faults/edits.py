@@ -166,14 +166,14 @@ EDITS = [
     Edit(
         "device/transfer.cpp",
         "  Cutter cutter(",
-        """  const auto cast_all = [&] { for_each_section([&](Section& s) { transfer.cast(s); }); };
-  if (is_seeded("cast_too_early")) cast_all();
+        """  const auto cast = [&] { for_each_section([&](Section& s) { transfer.convert(s); }); };
+  if (is_seeded("cast_too_early")) cast();
   Cutter cutter(""",
     ),
     Edit(
         "device/transfer.cpp",
-        "  for_each_section([&](Section& section) { transfer.cast(section); });\n",
-        '  if (!is_seeded("cast_too_early")) cast_all();\n',
+        "  for_each_section([&](Section& section) { transfer.convert(section); });\n",
+        '  if (!is_seeded("cast_too_early")) cast();\n',
     ),
     Edit(
         "copy/gather.cpp",

@@ -72,6 +72,9 @@ frame = tensorlift.empty_pinned((2, 3), np.uint8)
 frame[...] = 1
 ids = tensorlift.Pad(0, padding_side="left", max_length=8, truncate="left", mask="attention_mask")
 tensorlift.Collate(pad={"input_ids": ids, "labels": -100}, channel_dim={"image": -1})
+numbers = tensorlift.Normalize((0.5, 0.4, 0.3), np.ones(3), channel_order="bgr")
+tensorlift.Collate(normalize={"image": numbers})
+tensorlift.stack(arrays, channel_order="rgb", scale=1 / 255, mean=0.5, std=[0.25])
 jagged = tensorlift.jagged([[1, 2], [3]], offsets_dtype=torch.int32)
 assert_type(jagged.max_length, int)
 assert_type(jagged.position_ids(), torch.Tensor)
@@ -88,3 +91,5 @@ tensorlift.stack(arrays, dtype="float32")  # an error
 tensorlift.from_numpy(3)  # an error
 tensorlift.pad(arrays, padding_side="top")  # an error
 tensorlift.Collate(padding=3)  # an error
+tensorlift.stack(arrays, channel_order="grb")  # an error
+tensorlift.Collate(normalize={"image": 3})  # an error

@@ -109,6 +109,8 @@ def _compile_flags(torch: Torch, folder: Path) -> list[str]:
         "-fvisibility-inlines-hidden",
         "-Wall",
         "-Wextra",
+        # Each operation rounds, as in torch, also where the processor has one for a * b + c.
+        "-ffp-contract=off",
     ]
     if _is_on("TENSORLIFT_DEBUG"):
         flags += ["-O0", "-g"]

@@ -17,7 +17,7 @@ import torch
 from .. import _C
 from .._ops.batch import Jagged as Jagged  # for the walk
 from .._ops.batch import padded as padded
-from .._ops.by_torch import is_cut_off
+from .._ops.by_torch import is_cut_off, normalized
 from .._torch_internals import torch_collate, worker
 from .shared import memory_for_batches
 from .tree import (
@@ -203,11 +203,15 @@ def _with_options(
     channel_dim: int | None,
     memory_format: torch.memory_format | None,
     padding: None,
+    normalize: tuple[Any, ...] | None,
 ) -> torch.Tensor:
     """What a place's options make of a stack."""
     if channel_dim is not None:
         batch = batch.movedim(channel_dim + 1 if channel_dim >= 0 else channel_dim, 1)
-    if dtype is not None:
+    if normalize is not None:
+        *numbers, order = normalize
+        batch = normalized(batch.flip(1) if order == "bgr" else batch, 1, dtype, *numbers)
+    elif dtype is not None:
         batch = batch.to(dtype)
     return batch if memory_format is None else batch.contiguous(memory_format=memory_format)
 

@@ -11,6 +11,7 @@ import torch
 from .. import _C
 from .._typing import Device, Number
 from .collate import CollateFnMap, default_fn_map, merged
+from .normalize import Normalize
 from .pad import Pad
 from .send import pin, send, send_plainly
 from .shared import memory_for_batches
@@ -43,6 +44,9 @@ class Collate:
         channels_last: places whose batch of 4 dimensions lies in ``torch.channels_last`` memory.
             For images of shape (height, width, channels) that are named in `channel_dim` as well,
             that is a straight copy.
+        normalize: a mapping from places of images to :class:`tensorlift.Normalize`. The batch is of
+            the floating-point dtype that `dtype` says, else of torch's default one for integers.
+            With `device` images of uint8 are sent as they are, and normalized there.
         optional: places where values may be None: a mapping from places to "drop" (the batch is of
             the samples that have something there, None where no sample has) or to "list" (the batch
             is the list of the values wherever one of them is None); one of these words for all
@@ -57,7 +61,8 @@ class Collate:
 
     Raises:
         TypeError: an option is of the wrong type.
-        ValueError: a place is named by `jagged` and by `pad`, `channel_dim` or `channels_last`;
+        ValueError: a place is named by `jagged` and by `pad`, `channel_dim`, `channels_last` or
+            `normalize`;
             `pin_memory` together with `device`; `stream` without `device`, or of another one; torch
             has no such device here; in a batch, there is nothing at a place that is named.
 
@@ -75,6 +80,7 @@ class Collate:
     jagged: Mapping[Any, torch.dtype] | Collection[Any] = ()
     channel_dim: Mapping[Any, int] = field(default_factory=dict)
     channels_last: Collection[Any] = ()
+    normalize: Mapping[Any, Normalize] = field(default_factory=dict)
     optional: Optional | Mapping[Any, Optional] = field(default_factory=dict)
     pin_memory: bool = False
     device: Device | None = None
@@ -102,7 +108,8 @@ class Collate:
         if isinstance(self.jagged, Mapping):
             _check_offsets_dtypes(self.jagged)
         _check_channel_dims(self.channel_dim)
-        for name in ("pad", "channel_dim", "channels_last"):
+        _check_normalize(self.normalize)
+        for name in ("pad", "channel_dim", "channels_last", "normalize"):
             twice = next((place for place in self.jagged if place in getattr(self, name)), None)
             if twice is not None:
                 raise ValueError(f"{twice!r}: expected one of jagged and {name}, got both.")
@@ -151,14 +158,16 @@ class _Places:
                 *options.jagged,
                 *options.channel_dim,
                 *options.channels_last,
+                *options.normalize,
                 *dtypes,
             ]
         )
         self.seen: list[Path] = []
 
     def options_for(self, path: Path, kind: str) -> tuple[Any, ...] | str | None:
-        """What csrc/ops/columns.h parses: (operation, dtype, channel_dim, memory_format, own).
+        """What csrc/ops/columns.h parses.
 
+        That is (operation, dtype, channel_dim, memory_format, own, normalize).
         `kind` is "array", "float", "integer" (also for bools) or "list", which is not yet known to
         be one of numbers; or "none", where one of the values is None: the word of `optional`.
         """
@@ -174,16 +183,20 @@ class _Places:
             if (place := self._named(names, options.pad)) is not _NOWHERE:
                 pad = _value_at(options.pad, place, 0)
                 padding = self._padding_for(path, pad if isinstance(pad, Pad) else Pad(pad))
-                return ("pad", self._dtype_for(names, kind), *self._layout_for(names), padding)
+                layout = self._layout_for(names)
+                normalize = self._normalize_for(names)
+                return ("pad", self._dtype_for(names, kind), *layout, padding, normalize)
             if (place := self._named(names, options.jagged)) is not _NOWHERE:
                 offsets_dtype = _value_at(options.jagged, place, torch.int64)
-                return ("jagged", self._dtype_for(names, kind), None, None, offsets_dtype)
+                return ("jagged", self._dtype_for(names, kind), None, None, offsets_dtype, None)
         if kind == "list":
             self.seen.pop()  # the places below it are
             return None
-        layout = self._layout_for(names) if kind == "array" else (None, None)
         dtype = self._dtype_for(names, kind)
-        return None if dtype is None and layout == (None, None) else ("stack", dtype, *layout, None)
+        if kind != "array":
+            return None if dtype is None else ("stack", dtype, None, None, None, None)
+        given = (dtype, *self._layout_for(names), None, self._normalize_for(names))
+        return None if given == (None,) * len(given) else ("stack", *given)
 
     def _padding_for(self, path: Path, pad: Pad) -> tuple[Any, ...]:
         dtype = None
@@ -198,6 +211,10 @@ class _Places:
             None if place is _NOWHERE else self.options.channel_dim[place],
             torch.channels_last if is_last else None,
         )
+
+    def _normalize_for(self, names: list[Any]) -> tuple[Any, ...] | None:
+        place = self._named(names, self.options.normalize)
+        return None if place is _NOWHERE else self.options.normalize[place].column_options()
 
     def _dtype_for(self, names: list[Any], kind: str) -> torch.dtype | None:
         dtype = self.options.dtype
@@ -282,6 +299,19 @@ def _check_optional(optional: Any) -> None:
             'optional: expected "drop" or "list", or a mapping from places to one of them, got '
             f"{wrong!r}."
         )
+
+
+def _check_normalize(normalize: Mapping[Any, Normalize]) -> None:
+    if not isinstance(normalize, Mapping):
+        raise TypeError(
+            "normalize: expected a mapping from places to tensorlift.Normalize, such as "
+            f"{{'image': Normalize(mean, std)}}, got {normalize!r}."
+        )
+    for place, how in normalize.items():
+        if not isinstance(how, Normalize):
+            raise TypeError(
+                f"normalize: expected a tensorlift.Normalize for {place!r}, got {how!r}."
+            )
 
 
 def _check_stream(stream: torch.Stream | None, device: Device | None) -> None:

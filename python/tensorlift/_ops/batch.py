@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, overload
 import torch
 
 from .. import _C
-from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
+from .._typing import ArraysOrTensors, ChannelOrder, Device, Number, PerChannel, Ragged, Side
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -21,6 +21,10 @@ def stack(
     *,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
+    channel_order: ChannelOrder = "rgb",
+    scale: float | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
@@ -39,11 +43,21 @@ def stack(
             scalars count as 0-d arrays; CPU tensors may stand among them, and objects with memory,
             as for :func:`from_numpy`.
         dim: where the new dimension goes; counted from the end where negative.
-        dtype: of the result. None promotes as :func:`torch.stack` does; datetime64 and timedelta64
-            need ``torch.int64``. A cast gives the bits that :meth:`torch.Tensor.to` gives.
+        dtype: of the result. None promotes as :func:`torch.stack` does; integers that are
+            normalized become :func:`torch.get_default_dtype`. datetime64 and timedelta64 need
+            ``torch.int64``. A cast gives the bits that :meth:`torch.Tensor.to` gives.
         channel_dim: the arrays' channel dimension, moved to the front of each: -1 for images of
             shape (height, width, channels), which thus become (channels, height, width). None
             leaves them as they are.
+        channel_order: "bgr" for arrays of shape (3, ...), counted after `channel_dim`, whose
+            channels are blue, green and red, as OpenCV has them: they become red, green and blue.
+        scale: what every number x of the arrays is multiplied by: 1/255 for images of uint8. With
+            `scale`, `mean` or `std` the result has (x * scale - mean) / std: x is cast to float32
+            (to float64 for a result of that), each of the three operations rounds, and the result
+            is cast to `dtype`. Those are the bits of the same three operations in torch.
+        mean: what is subtracted then: one number, or one for each channel, the arrays' first
+            dimension after `channel_dim`, in the order of the result. None is 0. It needs `scale`.
+        std: what is divided by then, likewise. None is 1.
         memory_format: ``torch.channels_last`` for a result of 4 dimensions (N, C, H, W) or
             ``torch.channels_last_3d`` for 5, counted after `channel_dim`. Images of shape
             (height, width, channels) with ``channel_dim=-1`` lie in memory as it asks for already,
@@ -72,11 +86,14 @@ def stack(
     functions, sparse, nested and quantised ones, those on a device or inside a transformation.
 
     Raises:
-        TypeError: an item is no array, or its dtype has no torch counterpart or does not promote.
+        TypeError: an item is no array, or its dtype has no torch counterpart or does not promote;
+            `dtype` is not of floating-point numbers, or an array is complex, with `scale`.
         ValueError: no arrays, different shapes, an `out` that does not fit, a tensor that requires
             grad or is not in the host's memory, no accelerator to pin memory for, a `device` that
             torch cannot use, a `stream` of another one, `device` together with `out` or
-            `pin_memory`. What torch raises a RuntimeError for is one as well.
+            `pin_memory`; not one number of `mean` or `std` for each channel, one that is not
+            finite, a `std` that is not above 0, no 3 channels for "bgr". What torch raises a
+            RuntimeError for is one as well.
         IndexError: `dim` or `channel_dim` is out of range.
         RuntimeError: torch cannot allocate the memory; `device` during a graph capture, or in a
             forked child.
@@ -92,12 +109,20 @@ def stack(
         >>> batch = tensorlift.stack(images, channel_dim=-1, memory_format=torch.channels_last)
         >>> batch.shape, batch.is_contiguous(memory_format=torch.channels_last)
         (torch.Size([4, 3, 8, 10]), True)
+        >>> mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        >>> batch = tensorlift.stack(images, channel_dim=-1, scale=1 / 255, mean=mean, std=std)
+        >>> batch[0, :, 0, 0]
+        tensor([-2.1179, -2.0357, -1.8044])
     """
     return _C.stack(
         arrays,
         dim,
         dtype,
         channel_dim,
+        channel_order,
+        scale,
+        mean,
+        std,
         memory_format,
         out,
         pin_memory,
@@ -261,6 +286,10 @@ def pad(
     mask_dim: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
+    channel_order: ChannelOrder = "rgb",
+    scale: float | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
@@ -294,6 +323,10 @@ def pad(
             (length, features), ``(1, 2)`` for one [arrays, height, width] of images.
         dtype: as for :func:`stack`.
         channel_dim: as for :func:`stack`. The dimensions above are counted after it.
+        channel_order: as for :func:`stack`.
+        scale: as for :func:`stack`. The padding is not normalized.
+        mean: as for :func:`stack`.
+        std: as for :func:`stack`.
         memory_format: as for :func:`stack`; None is contiguous.
         out: as for :func:`stack`; it gets the batch.
         pin_memory: as for :func:`stack`; the sizes stay in pageable memory.
@@ -334,6 +367,10 @@ def pad(
             mask_dim,
             dtype,
             channel_dim,
+            channel_order,
+            scale,
+            mean,
+            std,
             memory_format,
             out,
             pin_memory,

@@ -13,6 +13,7 @@ import torch
 
 from .. import _C
 from .._errors import BatchTypeError, BatchValueError
+from .._typing import PerChannel
 
 
 def join(
@@ -28,6 +29,7 @@ def join(
     device: Any,
     non_blocking: bool,
     stream: torch.Stream | None,
+    normalize: tuple[Any, ...] | None = None,
 ) -> torch.Tensor:
     """Called by the native functions, with their options.
 
@@ -43,16 +45,23 @@ def join(
                 f"arrays[{index}]: expected a tensor with memory of its own, got "
                 f"{type(tensor).__name__} without (its storage was freed)."
             )
+    is_normalized = normalize is not None and normalize[0] is not None
+    if normalize is not None and normalize[-1] == "bgr":
+        tensors = [_in_opposite_order(index, tensor) for index, tensor in enumerate(tensors)]
     function = getattr(torch, operation)
     try:
-        if out is not None and dtype is None:
+        if out is not None and dtype is None and not is_normalized:
             return function(tensors, dim, out=out)  # type: ignore[no-any-return]
         batch = function(tensors, dim)
     except (RuntimeError, TypeError, ValueError) as error:
         if not refusal:
             raise
         raise _error_for(tensors)(refusal) from error
-    if dtype is not None:
+    if normalize is not None and is_normalized:
+        channels = 1 if dim % batch.dim() == 0 else 0
+        to = out.dtype if dtype is None and out is not None else dtype
+        batch = normalized(batch, channels, to, *normalize[:-1])
+    elif dtype is not None:
         batch = batch.to(dtype)
     if out is not None:
         return out.copy_(batch)
@@ -62,6 +71,49 @@ def join(
         with contextlib.nullcontext() if stream is None else stream:
             batch = batch.to(device, non_blocking=non_blocking)
     return batch.pin_memory() if pin_memory else batch  # type: ignore[no-any-return]
+
+
+def _in_opposite_order(index: int, tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dim() == 0 or tensor.shape[0] != 3:
+        raise BatchValueError(
+            f'arrays[{index}]: expected 3 channels for channel_order="bgr", got shape '
+            f"{tuple(tensor.shape)}."
+        )
+    return tensor.flip(0)
+
+
+def normalized(
+    batch: torch.Tensor,
+    channels: int,
+    dtype: torch.dtype | None,
+    scale: float,
+    mean: PerChannel | None,
+    std: PerChannel | None,
+) -> torch.Tensor:
+    """(batch * scale - mean) / std, as the native functions have it; `channels` is a dimension."""
+    if dtype is None:
+        dtype = batch.dtype if batch.is_floating_point() else torch.get_default_dtype()
+    if batch.is_complex() or not dtype.is_floating_point:
+        raise BatchTypeError(
+            "dtype: expected one of floating-point numbers with scale, mean and std, got "
+            f"{batch.dtype if batch.is_complex() else dtype}."
+        )
+    computed = torch.float64 if dtype == torch.float64 else torch.float32
+
+    def number(option: str, numbers: PerChannel) -> torch.Tensor:
+        tensor = torch.tensor(numbers, dtype=computed, device=batch.device)
+        if tensor.numel() == 1:
+            return tensor.reshape(())
+        if channels >= batch.dim() or len(tensor) != batch.shape[channels]:
+            raise BatchValueError(
+                f"{option}: expected one number, or one for each channel, got {len(tensor)} of "
+                f"them for a batch of shape {tuple(batch.shape)}."
+            )
+        return tensor.reshape(-1, *[1] * (batch.dim() - 1 - channels))
+
+    x = batch.to(computed) * torch.tensor(scale, dtype=computed, device=batch.device)
+    x = (x - number("mean", 0 if mean is None else mean)) / number("std", 1 if std is None else std)
+    return x.to(dtype)
 
 
 def _as_tensor(item: Any) -> torch.Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from .. import _C
-from .._typing import Operation, Ragged, Readonly, Side
+from .._typing import ChannelOrder, Operation, PerChannel, Ragged, Readonly, Side
 from .explanation import Entry, Explanation
 
 
@@ -23,6 +23,10 @@ def explain(
     readonly: Readonly = "warn",
     dim: int = 0,
     channel_dim: int | None = None,
+    channel_order: ChannelOrder = "rgb",
+    scale: float | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
     pad_to_multiple_of: int | Sequence[int] | None = None,
     max_length: int | Sequence[int | None] | None = None,
     truncate: Side | None = None,
@@ -40,6 +44,10 @@ def explain(
         readonly: as for :func:`from_numpy`; the others only read.
         dim: as for :func:`stack` and :func:`cat`.
         channel_dim: as for :func:`stack`, :func:`cat` and :func:`pad`.
+        channel_order: as for :func:`stack` and :func:`pad`.
+        scale: as for :func:`stack` and :func:`pad`.
+        mean: as for :func:`stack` and :func:`pad`.
+        std: as for :func:`stack` and :func:`pad`.
         pad_to_multiple_of: as for :func:`pad`.
         max_length: as for :func:`pad`.
         truncate: as for :func:`pad`.
@@ -71,7 +79,18 @@ def explain(
         answers = _C.explain(arrays, dtype, copy, readonly)
         return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))
     answers, shape, result, error = _C.explain_batch(
-        arrays, operation, dim, pad_to_multiple_of, max_length, truncate, dtype, channel_dim
+        arrays,
+        operation,
+        dim,
+        pad_to_multiple_of,
+        max_length,
+        truncate,
+        dtype,
+        channel_dim,
+        channel_order,
+        scale,
+        mean,
+        std,
     )
     entries = [Entry(index, *answer) for index, answer in enumerate(answers)]
     return Explanation(blame(entries, error), shape=shape, dtype=result, error=error)

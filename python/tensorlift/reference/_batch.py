@@ -11,7 +11,7 @@ import torch
 
 from .._ops.batch import Jagged, Padded, PaddedWithMask, padded
 from .._ops.by_torch import join
-from .._typing import ArraysOrTensors, Device, Number, Ragged, Side
+from .._typing import ArraysOrTensors, ChannelOrder, Device, Number, PerChannel, Ragged, Side
 from ._convert import CASTABLE, as_list, cast
 from ._device import check_device, on_device
 from ._layout import (
@@ -27,6 +27,7 @@ from ._layout import (
     with_dimensions,
     wrapped,
 )
+from ._normalize import check_normalize, normalized
 from ._output import finish, make_output
 from ._read import models, read, refusal_of_tensors
 
@@ -38,6 +39,10 @@ def stack(
     *,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
+    channel_order: ChannelOrder = "rgb",
+    scale: float | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
@@ -48,14 +53,17 @@ def stack(
 ) -> torch.Tensor:
     """What :func:`tensorlift.stack` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=out)
+    normalization = check_normalize(scale, mean, std, channel_order)
     items = as_list(arrays)
     if (refusal := refusal_of_tensors(items)) is not None:
         options = (dim, dtype, channel_dim, memory_format, out, pin_memory)
-        return join("stack", items, refusal, *options, device, non_blocking, stream)
-    tensors = read(items, dtype, channel_dim, threads)
+        normalize = (*(normalization or (None, None, None)), channel_order)
+        return join("stack", items, refusal, *options, device, non_blocking, stream, normalize)
+    tensors = read(items, dtype, channel_dim, threads, channel_order)
     dim = wrapped(dim, first(tensors).dim() + 1)
     shape = stacked_shape(tensors, dim)
-    strides = torch.stack(models(items, channel_dim), dim).stride()
+    tensors = normalized(tensors, normalization, dtype, out)
+    strides = torch.stack(models(items, channel_dim, channel_order), dim).stride()
     result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory)
     for index, tensor in enumerate(tensors):
         result.select(dim, index).copy_(cast(tensor, result.dtype))
@@ -109,6 +117,10 @@ def pad(
     mask_dim: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
     channel_dim: int | None = None,
+    channel_order: ChannelOrder = "rgb",
+    scale: float | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
     memory_format: torch.memory_format | None = None,
     out: torch.Tensor | None = None,
     pin_memory: bool = False,
@@ -124,10 +136,12 @@ def pad(
     is_number = isinstance(padding_value, (bool, int, float, complex, np.number, np.bool_))
     if not is_number and not (isinstance(padding_value, torch.Tensor) and padding_value.dim() == 0):
         raise TypeError(f"padding_value: expected a number, got {padding_value!r}.")
+    normalization = check_normalize(scale, mean, std, channel_order)
     items = _numbers_as_tensors(as_list(arrays))
-    read_ones = read(items, dtype, channel_dim, threads, pass_over=True)
-    tensors = with_dimensions(truncated(read_ones, max_length, truncate))
-    shape = padded_shape(tensors, pad_to_multiple_of)
+    read_ones = read(items, dtype, channel_dim, threads, channel_order, pass_over=True)
+    read_ones = truncated(read_ones, max_length, truncate)
+    shape = padded_shape(with_dimensions(read_ones), pad_to_multiple_of)
+    tensors = with_dimensions(normalized(read_ones, normalization, dtype, out))
     sides = for_each("padding_side", sides, len(shape) - 1)
     result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
     result.copy_(_padding(padding_value, result.dtype))

@@ -11,7 +11,7 @@ import torch
 
 from .._ops.explain import blame
 from .._ops.explanation import Entry, Explanation
-from .._typing import Operation, Ragged, Readonly, Side
+from .._typing import ChannelOrder, Operation, PerChannel, Ragged, Readonly, Side
 from ._convert import as_list, check_dtype, check_options, plan_item
 from ._layout import (
     joined_shape,
@@ -21,6 +21,7 @@ from ._layout import (
     truncated,
     with_dimensions,
 )
+from ._normalize import check_normalize, normalized
 from ._read import channels_first, check_date_units, read_item
 
 
@@ -34,6 +35,10 @@ def explain(
     readonly: Readonly = "warn",
     dim: int = 0,
     channel_dim: int | None = None,
+    channel_order: ChannelOrder = "rgb",
+    scale: float | None = None,
+    mean: PerChannel | None = None,
+    std: PerChannel | None = None,
     pad_to_multiple_of: int | Sequence[int] | None = None,
     max_length: int | Sequence[int | None] | None = None,
     truncate: Side | None = None,
@@ -46,14 +51,21 @@ def explain(
             for index, item in enumerate(as_list(arrays))
         )
     check_dtype(dtype)
+    normalization = check_normalize(scale, mean, std, channel_order)
     if operation == "jagged":
         channel_dim = None
+    if operation in ("cat", "jagged"):
+        channel_order, normalization = "rgb", None
     tensors: list[torch.Tensor] = []
     entries: list[Entry] = []
     for index, item in enumerate(as_list(arrays)):
         try:
             tensor = channels_first(
-                index, read_item(index, item, dtype), channel_dim, pass_over=operation != "stack"
+                index,
+                read_item(index, item, dtype),
+                channel_dim,
+                channel_order,
+                pass_over=operation != "stack",
             )
         except (TypeError, ValueError, IndexError) as error:
             entries.append(_rejected(index, item, str(error)))
@@ -68,11 +80,13 @@ def explain(
         if operation == "pad":
             tensors = truncated(tensors, max_length, truncate)
         shape = _shape(tensors, operation, dim, pad_to_multiple_of)
+        if normalization is not None:
+            tensors = normalized(tensors, normalization, dtype)
         result = promoted_dtype(tensors) if dtype is None else dtype
     except (TypeError, ValueError, IndexError) as error:
         return Explanation(blame(entries, str(error)), error=str(error))
     entries = [
-        _accepted(index, item, tensor, result)
+        _accepted(index, item, tensor, result, is_normalized=normalization is not None)
         for index, (item, tensor) in enumerate(zip(as_list(arrays), tensors, strict=True))
     ]
     return Explanation(entries, shape=tuple(shape), dtype=result)
@@ -103,13 +117,22 @@ def _rejected(index: int, item: Any, error: str) -> Entry:
     return Entry(index, "rejected", "cannot be read", shape, dtype, None, 0, error)
 
 
-def _accepted(index: int, item: Any, tensor: torch.Tensor, dtype: torch.dtype | None) -> Entry:
+def _accepted(
+    index: int,
+    item: Any,
+    tensor: torch.Tensor,
+    dtype: torch.dtype | None,
+    *,
+    is_normalized: bool = False,
+) -> Entry:
     result = tensor.dtype if dtype is None else dtype
     reason = "copy=True"
     if not isinstance(item, torch.Tensor):
         reason = plan_item(index, item, dtype, True, "share").reason
     elif item.numel() and item.data_ptr() % item.itemsize:
         reason = "misaligned data"
+    if is_normalized and reason in ("copy=True", "cast"):
+        reason = "normalized"
     if reason in ("copy=True", "cast"):
         reason = "part of the batch" if tensor.dtype == result else "cast"
     if reason == "part of the batch" and tensor.numel() != math.prod(item.shape):

@@ -17,6 +17,7 @@ from ._convert import (
     plain_array,
     plan_item,
 )
+from ._normalize import in_order
 
 
 def read_item(index: int, item: Any, dtype: torch.dtype | None) -> torch.Tensor:
@@ -62,21 +63,33 @@ def _is_for_torch(item: Any) -> bool:
 
 
 def channels_first(
-    index: int, tensor: torch.Tensor, channel_dim: int | None, *, pass_over: bool = False
+    index: int,
+    tensor: torch.Tensor,
+    channel_dim: int | None,
+    channel_order: str = "rgb",
+    *,
+    pass_over: bool = False,
 ) -> torch.Tensor:
-    if channel_dim is None or (pass_over and tensor.shape == (0,)):
+    if pass_over and tensor.shape == (0,):
         return tensor
+    if channel_dim is None:
+        return in_order(index, tensor, channel_order)
     if not -tensor.dim() <= channel_dim < tensor.dim():
         raise IndexError(f"arrays[{index}]: expected a dimension channel_dim={channel_dim}.")
-    return tensor.movedim(channel_dim, 0)
+    return in_order(index, tensor.movedim(channel_dim, 0), channel_order)
 
 
-def models(items: list[Any], channel_dim: int | None) -> list[torch.Tensor]:
+def models(
+    items: list[Any], channel_dim: int | None, channel_order: str = "rgb"
+) -> list[torch.Tensor]:
     """Tensors without elements whose strides are the items', where torch can have those."""
-    return [
+    moved = [
         channels_first(index, _model(item), channel_dim, pass_over=True)
         for index, item in enumerate(items)
     ]
+    if channel_order == "rgb":
+        return moved
+    return [torch.empty(model.shape, device="meta") for model in moved]  # their strides are < 0
 
 
 def _model(item: Any) -> torch.Tensor:
@@ -95,13 +108,16 @@ def read(
     dtype: torch.dtype | None,
     channel_dim: int | None,
     threads: int | None,
+    channel_order: str = "rgb",
     *,
     pass_over: bool = False,
 ) -> list[torch.Tensor]:
     check_dtype(dtype)
     check_threads(threads)
     tensors = [
-        channels_first(index, read_item(index, item, dtype), channel_dim, pass_over=pass_over)
+        channels_first(
+            index, read_item(index, item, dtype), channel_dim, channel_order, pass_over=pass_over
+        )
         for index, item in enumerate(items)
     ]
     check_date_units(items)
