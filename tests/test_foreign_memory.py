@@ -89,8 +89,8 @@ def test_formats(tl, order, letter):
 
 
 @pytest.mark.parametrize("letter", "?bBhHiIlLqQnNfd")
-def test_native_formats(tl, letter):
-    (tensor,) = tl.from_numpy([memoryview(bytearray(32)).cast(f"@{letter}")])
+def test_native_formats(letter):
+    (tensor,) = tensorlift.from_numpy([memoryview(bytearray(32)).cast(f"@{letter}")])
     assert tensor.nbytes == 32
     assert not tensor.any()
 
