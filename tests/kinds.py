@@ -99,6 +99,14 @@ def unbound(items: Items) -> tuple[torch.Tensor, ...]:
     return tensorlift.jagged(items).unbind()
 
 
+def masked_pad(items: Items) -> tensorlift.PaddedWithMask:
+    return tensorlift.pad(items, mask=True, max_length=3, truncate="left")
+
+
+def padded(items: Items) -> Any:
+    return tensorlift.Collate(pad={"x": tensorlift.Pad(mask="mask")})(items)
+
+
 def host_kinds() -> list[Kind]:
     """Those whose results are in the host's memory."""
     tl = tensorlift
@@ -124,7 +132,9 @@ def host_kinds() -> list[Kind]:
         Kind("stack on 3 threads", larger, lambda a: tl.stack(a, threads=3), other_shape),
         Kind("cat", row, tl.cat, lambda: np.zeros((1, 2))),
         Kind("pad", ragged, tl.pad, lambda: np.zeros((1, 2))),
+        Kind("pad, mask, truncated", ragged, masked_pad, lambda: np.zeros((1, 2))),
         Kind("jagged", ragged, unbound, lambda: np.zeros(())),
+        Kind("pack", ragged, lambda a: tl.pack(a, 8).unbind(), lambda: np.zeros(9)),
         Kind("collate", sample, tl.collate, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind(
             "collate where a key is missing",
@@ -132,6 +142,7 @@ def host_kinds() -> list[Kind]:
             tl.collate,
             lambda: {"another": 1},
         ),
+        Kind("collate, padded", lambda i: {"x": ragged(i)}, padded, lambda: {"y": 1}),
         Kind("collate in a worker", sample, in_worker, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind("convert", row, lambda a: tl.convert(tree(a)), dates),
         Kind("explain", mixed, lambda a: len(tl.explain(a)), None),

@@ -27,7 +27,7 @@ def test_docstring_examples(name):
 
 
 def test_public_functions_have_examples():
-    for name in ("from_numpy", "stack", "cat", "pad", "jagged", "explain", "empty_cache"):
+    for name in ("from_numpy", "stack", "cat", "pad", "jagged", "pack", "explain", "empty_cache"):
         assert ">>>" in getattr(tensorlift, name).__doc__
 
 

@@ -98,31 +98,36 @@ bool parse_is_left(const char* option, const char* expected, py::handle side) {
   return is_left;
 }
 
-std::int64_t parse_positive(const char* option, py::handle number) {
-  constexpr const char* kExpected = "a positive int, one for each dimension, or None";
-  const std::int64_t parsed = parse_int(option, kExpected, number);
+constexpr const char* kPositiveOrNone = "a positive int, one for each dimension, or None";
+
+std::int64_t parse_positive(const char* option, const char* expected, py::handle number) {
+  const std::int64_t parsed = parse_int(option, expected, number);
   if (parsed < 1) {
-    throw ValueError(std::string(option) + ": expected " + kExpected + ", got " + repr_of(number) +
+    throw ValueError(std::string(option) + ": expected " + expected + ", got " + repr_of(number) +
                      ".");
   }
   return parsed;
 }
 
+Truncation::Side parse_truncate(py::handle truncate) {
+  if (truncate.is_none()) return Truncation::Side::kNone;
+  const bool is_left = parse_is_left("truncate", "\"right\", \"left\" or None", truncate);
+  return is_left ? Truncation::Side::kLeft : Truncation::Side::kRight;
+}
+
 Truncation parse_truncation(py::handle max_length, py::handle truncate) {
   Truncation truncation;
+  truncation.side = parse_truncate(truncate);
   if (!max_length.is_none()) {
     const auto limits = parse_each<std::int64_t>(max_length, [](py::handle limit) {
-      return limit.is_none() ? kNoLimit : parse_positive("max_length", limit);
+      return limit.is_none() ? kNoLimit : parse_positive("max_length", kPositiveOrNone, limit);
     });
     truncation.max_length.assign(limits.values.begin(), limits.values.end());
     truncation.is_of_first = limits.is_one;
   }
-  if (truncate.is_none()) return truncation;
-  const bool is_left = parse_is_left("truncate", "\"right\", \"left\" or None", truncate);
-  if (max_length.is_none()) {
+  if (max_length.is_none() && !truncate.is_none()) {
     throw ValueError("truncate: expected None without max_length=, got " + repr_of(truncate) + ".");
   }
-  truncation.side = is_left ? Truncation::Side::kLeft : Truncation::Side::kRight;
   return truncation;
 }
 
@@ -203,12 +208,27 @@ void parse_padding(const PaddingArguments& arguments, BatchOptions& options) {
     return parse_is_left("padding_side", "\"right\" or \"left\"", side);
   });
   if (!arguments.pad_to_multiple_of.is_none()) {
-    options.layout.pad_to_multiple_of = parse_each<std::int64_t>(
-        arguments.pad_to_multiple_of,
-        [](py::handle multiple) { return parse_positive("pad_to_multiple_of", multiple); });
+    options.layout.pad_to_multiple_of =
+        parse_each<std::int64_t>(arguments.pad_to_multiple_of, [](py::handle multiple) {
+          return parse_positive("pad_to_multiple_of", kPositiveOrNone, multiple);
+        });
   }
   options.truncation = parse_truncation(arguments.max_length, arguments.truncate);
   options.mask = parse_mask(arguments.mask, arguments.mask_dim);
+}
+
+void parse_packing(py::handle max_tokens, py::handle strategy, py::handle truncate,
+                   PackOptions& options) {
+  options.max_tokens = parse_positive("max_tokens", "a positive int", max_tokens);
+  constexpr const char* kStrategies = "\"first_fit_decreasing\" or \"sequential\"";
+  if (!PyUnicode_Check(strategy.ptr())) refuse_type("strategy", kStrategies, strategy);
+  const auto name = strategy.cast<std::string>();
+  if (name != "first_fit_decreasing" && name != "sequential") {
+    throw ValueError(std::string("strategy: expected ") + kStrategies + ", got " +
+                     repr_of(strategy) + ".");
+  }
+  options.strategy = name == "sequential" ? PackStrategy::kSequential : PackStrategy::kDecreasing;
+  options.truncation = {{options.max_tokens}, true, parse_truncate(truncate), "max_tokens"};
 }
 
 }  // namespace tensorlift

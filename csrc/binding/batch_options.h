@@ -3,6 +3,7 @@
 
 #include "binding/python_api.h"
 #include "ops/batch.h"
+#include "ops/pack.h"
 
 namespace tensorlift {
 
@@ -30,5 +31,10 @@ struct PaddingArguments {
   py::handle mask = Py_False, mask_dim = Py_None;
 };
 void parse_padding(const PaddingArguments& arguments, BatchOptions& options);
+
+// What pack takes besides: a positive int; "first_fit_decreasing" or "sequential"; "right", "left"
+// or None.
+void parse_packing(py::handle max_tokens, py::handle strategy, py::handle truncate,
+                   PackOptions& options);
 
 }  // namespace tensorlift

@@ -25,6 +25,7 @@
 #include "ops/from_numpy.h"
 #include "ops/from_numpy_packed.h"
 #include "ops/from_numpy_pinned.h"
+#include "ops/pack.h"
 #include "ops/to_numpy.h"
 #include "parallel/thread_pool.h"
 #include "shm/received_segments.h"
@@ -213,6 +214,25 @@ void define_batches(py::module_& module) {
       py::arg("arrays"), py::arg("offsets_dtype"), py::arg("dtype"), py::arg("out"),
       py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"), py::arg("stream"),
       py::arg("threads"), "(values, offsets): see tensorlift.jagged.");
+  module.def(
+      "pack",
+      [](py::handle arrays, py::handle max_tokens, py::handle strategy, py::handle truncate,
+         py::handle dtype, py::handle pin_memory, py::handle device, py::handle non_blocking,
+         py::handle stream, py::handle threads) {
+        PackOptions options{
+            batch_options(Operation::kJagged, {dtype, py::none(), py::none(), py::none(),
+                                               pin_memory, device, non_blocking, stream, threads})};
+        parse_packing(max_tokens, strategy, truncate, options);
+        Packed packed = make_packed(arrays, options);
+        return py::make_tuple(
+            wrap_tensor(std::move(packed.tokens)), wrap_tensor(std::move(packed.position_ids)),
+            wrap_tensor(std::move(packed.cu_seqlens)), wrap_tensor(std::move(packed.sequences)),
+            wrap_tensor(std::move(packed.row_offsets)));
+      },
+      py::arg("arrays"), py::arg("max_tokens"), py::arg("strategy"), py::arg("truncate"),
+      py::arg("dtype"), py::arg("pin_memory"), py::arg("device"), py::arg("non_blocking"),
+      py::arg("stream"), py::arg("threads"),
+      "(tokens, position_ids, cu_seqlens, sequences, row_offsets): see tensorlift.pack.");
   module.def(
       "send_tensors",
       [](py::handle tensors, py::handle device, py::handle non_blocking, py::handle stream,

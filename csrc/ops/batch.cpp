@@ -12,7 +12,6 @@
 #include "copy/gather.h"
 #include "copy/non_temporal.h"
 #include "copy/straight_copy.h"
-#include "device/batch_on_device.h"
 #include "dispatch_guard.h"
 #include "errors.h"
 #include "input/date_units.h"
@@ -85,18 +84,19 @@ at::Tensor extents_of(const BatchPlan& plan) {
 at::Tensor make_fresh(const BatchPlan& plan, OutputMemory memory) {
   std::optional<GilRelease> release;
   if (memory != OutputMemory::kPageable) release.emplace();  // it can take long
-  return make_output(plan.layout.shape, plan.dtype, memory);
+  at::Tensor fresh = make_output(plan.layout.shape, plan.dtype, memory);
+  if (!plan.is_contiguous()) {
+    fresh.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape, plan.strides());
+  }
+  return fresh;
 }
 
-// Never in the caller's memory: written here.
-at::Tensor mask_of(const BatchPlan& plan, const BatchOptions& options) {
-  if (!plan.mask) return {};
-  const BatchPlan& of_ones = plan.mask->plan;
-  at::Tensor mask = make_fresh(of_ones, options.memory);
-  const Destination target = destination_of(mask);
-  without_gil(target.nbytes(),
-              [&] { gather(of_ones, target, /*is_warm=*/false, options.threads); });
-  return mask;
+// A new tensor of the host, written.
+at::Tensor written(const BatchPlan& plan, const BatchOptions& options) {
+  at::Tensor fresh = make_fresh(plan, options.memory);
+  const Destination target = destination_of(fresh);
+  without_gil(target.nbytes(), [&] { gather(plan, target, /*is_warm=*/false, options.threads); });
+  return fresh;
 }
 
 void warn_if_discarding(const BatchPlan& plan) {
@@ -119,12 +119,9 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
     check_out(*options.out, shape, plan.dtype);
   } else {
     fresh = make_fresh(plan, options.memory);
-    if (!plan.is_contiguous()) {
-      fresh.unsafeGetTensorImpl()->set_sizes_and_strides(shape, plan.strides());
-    }
   }
   at::Tensor extents = extents_of(plan);
-  at::Tensor mask = mask_of(plan, options);
+  at::Tensor mask = plan.mask ? written(plan.mask->plan, options) : at::Tensor();
   warn_if_discarding(plan);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
   if (options.out) {
@@ -137,26 +134,21 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
     fresh = make_output(shape, plan.dtype, OutputMemory::kPageable);
   }
   // From here on nothing is refused any more.
-  const Destination written = fresh.defined() ? destination_of(fresh) : *out;
-  without_gil(written.nbytes(), [&] {
-    gather(plan, written, /*is_warm=*/!fresh.defined(), options.threads);
-    if (is_in_the_way) gather_tensor(written, *out, options.threads);
+  const Destination target = fresh.defined() ? destination_of(fresh) : *out;
+  without_gil(target.nbytes(), [&] {
+    gather(plan, target, /*is_warm=*/!fresh.defined(), options.threads);
+    if (is_in_the_way) gather_tensor(target, *out, options.threads);
   });
   if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
   return {out ? *options.out : fresh, std::move(extents), std::move(mask)};
 }
 
 Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
-  const TransferOptions& device = options.device->transfer;
-  const at::Tensor extents = extents_of(plan);
-  warn_if_discarding(plan);
-  const GilRelease release;
-  std::vector<BatchToSend> batches{{plan, extents}};
+  std::vector<BatchToSend> batches{{plan, extents_of(plan)}};
   if (plan.mask) batches.push_back({plan.mask->plan, {}});
-  std::vector<SentBatch> sent = send_batches(batches, device, options.threads);
-  Batch batch{std::move(sent[0].values), std::move(sent[0].extents), {}};
-  if (plan.mask) batch.mask = std::move(sent[1].values);
-  return batch;
+  std::vector<Batch> made = make_new_batches(batches, options);
+  if (plan.mask) made[0].mask = std::move(made[1].values);
+  return std::move(made[0]);
 }
 
 Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
@@ -223,6 +215,30 @@ Batch make_batch(const Items& items, const BatchOptions& options) {
   } catch (const ValueError& refusal) {
     throw BatchValueError(refusal.what());
   }
+}
+
+std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
+                                    const BatchOptions& options) {
+  for (const BatchToSend& batch : batches) warn_if_discarding(batch.plan);
+  std::vector<Batch> made;
+  made.reserve(batches.size());
+  if (options.device && !options.device->is_plain) {
+    const GilRelease release;
+    std::vector<SentBatch> sent = send_batches(batches, options.device->transfer, options.threads);
+    for (SentBatch& batch : sent) {
+      made.push_back({std::move(batch.values), std::move(batch.extents), {}});
+    }
+    return made;
+  }
+  for (const BatchToSend& batch : batches) {
+    made.push_back({written(batch.plan, options), batch.extents, {}});
+    if (!options.device) continue;
+    made.back().values = to_plain_device(made.back().values, *options.device);
+    if (batch.extents.defined()) {
+      made.back().extents = to_plain_device(batch.extents, *options.device);
+    }
+  }
+  return made;
 }
 
 }  // namespace tensorlift

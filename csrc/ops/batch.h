@@ -5,9 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 #include "binding/device_options.h"
 #include "binding/python_api.h"
+#include "device/batch_on_device.h"
 #include "input/source_reader.h"
 #include "memory/output.h"
 #include "plan/batch_plan.h"
@@ -34,5 +36,9 @@ struct Batch {
 // GIL held; released while elements are copied, if that is much, or sent.
 // What cannot be joined is a BatchTypeError or a BatchValueError, or ForTorch.
 [[nodiscard]] Batch make_batch(const Items& items, const BatchOptions& options);
+
+// Batches in new memory, each with its extents. `out` is not looked at. GIL held; as above.
+[[nodiscard]] std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
+                                                  const BatchOptions& options);
 
 }  // namespace tensorlift

@@ -1,6 +1,23 @@
 #include "plan/sources.h"
 
+#include <algorithm>
+
 namespace tensorlift {
+
+Sources Sources::in_order(c10::ArrayRef<std::int64_t> indices) const {
+  std::vector<const Form*> form_of(size());
+  for_each_form([&](const Form& form, std::size_t begin, std::size_t end) {
+    std::fill(form_of.begin() + static_cast<std::ptrdiff_t>(begin),
+              form_of.begin() + static_cast<std::ptrdiff_t>(end), &form);
+  });
+  Sources ordered;
+  ordered.reserve(indices.size());
+  for (const std::int64_t signed_index : indices) {
+    const auto index = static_cast<std::size_t>(signed_index);
+    ordered.add(view(*form_of[index], index), form_of[index]->numel);
+  }
+  return ordered;
+}
 
 void Sources::narrow(std::size_t form, int dim, std::int64_t begin, std::int64_t size) {
   Form& narrowed = forms_[form];

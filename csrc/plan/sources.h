@@ -65,6 +65,9 @@ class Sources {
     return {shape(form), shape(form) + form.ndim};
   }
 
+  // These arrays, in the order of their indices.
+  [[nodiscard]] Sources in_order(c10::ArrayRef<std::int64_t> indices) const;
+
   // Leaves of the arrays of forms()[form] the elements [begin, begin + size) of a dimension, if
   // that is within all of them.
   void narrow(std::size_t form, int dim, std::int64_t begin, std::int64_t size);

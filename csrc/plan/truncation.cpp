@@ -10,8 +10,8 @@ namespace tensorlift {
 namespace {
 
 [[noreturn]] void refuse(const Sources& sources, const Sources::Form& form, int dim,
-                         std::int64_t limit) {
-  throw ValueError("arrays[" + std::to_string(form.first) + "]: expected at most max_length=" +
+                         const char* name, std::int64_t limit) {
+  throw ValueError("arrays[" + std::to_string(form.first) + "]: expected at most " + name + "=" +
                    std::to_string(limit) + " elements in dimension " + std::to_string(dim) +
                    ", got shape " + shape_text(sources.shape_copy(form)) +
                    ". Pass truncate=\"right\" to drop the last ones, truncate=\"left\" the first.");
@@ -33,7 +33,8 @@ void truncate(Sources& sources, const Truncation& truncation) {
       const std::int64_t limit = truncation.max_length[static_cast<std::size_t>(d)];
       const std::int64_t over = sources.shape(form)[d] - limit;
       if (over <= 0) continue;
-      if (truncation.side == Truncation::Side::kNone) refuse(sources, form, d, limit);
+      if (truncation.side == Truncation::Side::kNone)
+        refuse(sources, form, d, truncation.name, limit);
       sources.narrow(f, d, truncation.side == Truncation::Side::kLeft ? over : 0, limit);
     }
   }

@@ -12,8 +12,9 @@ struct Truncation {
   enum class Side : std::uint8_t { kNone, kRight, kLeft };  // where elements are dropped
 
   Shape max_length;  // one for each dimension of the arrays, or for the first; empty: no limit
-  bool is_of_first = true;  // dimension alone
-  Side side = Side::kNone;  // then longer arrays are refused
+  bool is_of_first = true;          // dimension alone
+  Side side = Side::kNone;          // then longer arrays are refused
+  const char* name = "max_length";  // of the option
 };
 inline constexpr std::int64_t kNoLimit = INT64_MAX;
 

@@ -110,6 +110,18 @@ def jagged(
     stream: object,
     threads: object,
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
+def pack(
+    arrays: object,
+    max_tokens: object,
+    strategy: object,
+    truncate: object,
+    dtype: object,
+    pin_memory: object,
+    device: object,
+    non_blocking: object,
+    stream: object,
+    threads: object,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]: ...
 def explain(arrays: object, dtype: object, copy: object, readonly: object) -> list[_Entry]: ...
 def send_tensors(
     tensors: object, device: object, non_blocking: object, stream: object, threads: object

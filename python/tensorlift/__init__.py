@@ -25,6 +25,7 @@ from ._ops.convert import from_numpy  # noqa: E402
 from ._ops.explain import explain  # noqa: E402
 from ._ops.explanation import Entry, Explanation  # noqa: E402
 from ._ops.memory import Staging, empty_cache, empty_pinned, set_staging, staging  # noqa: E402
+from ._ops.pack import Packed, pack  # noqa: E402
 from ._ops.to_numpy import to_numpy  # noqa: E402
 
 #: The version of the installed package, as text.
@@ -37,6 +38,7 @@ __all__ = [
     "Explanation",
     "Jagged",
     "Normalize",
+    "Packed",
     "Pad",
     "Padded",
     "PaddedWithMask",
@@ -51,6 +53,7 @@ __all__ = [
     "from_numpy",
     "install",
     "jagged",
+    "pack",
     "pad",
     "reference",
     "set_staging",

@@ -217,3 +217,24 @@ def test_whatever_hypothesis_makes_up(operation):
             assert same_bits(a.cpu(), b)
 
     check()
+
+
+@pytest.mark.usefixtures("small_ring")
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+@pytest.mark.parametrize("strategy", ["first_fit_decreasing", "sequential"])
+def test_pack(dtype, strategy):
+    arrays = [images(1, n % 301, 7)[0] for n in range(0, 6000, 37)]
+    expected = tensorlift.pack(arrays, 512, strategy=strategy, dtype=dtype)
+    packed = tensorlift.pack(arrays, 512, strategy=strategy, dtype=dtype, device=NAME)
+    for result, value in zip(packed, expected, strict=True):
+        assert same_bits(result.cpu(), value)
+    devices = [part.device.type for part in packed]
+    assert devices == [torch.device(NAME).type] * 3 + ["cpu"] * 2
+    for row, like in zip(packed.unbind(), expected.unbind(), strict=True):
+        assert all(same_bits(a.cpu(), b) for a, b in zip(row, like, strict=True))
+    assert packed.max_length == expected.max_length
+
+
+def test_pack_into_pinned_memory():
+    packed = tensorlift.pack([[1, 2], [3]], 4, pin_memory=True)
+    assert [part.is_pinned() for part in packed] == [True, True, False, False, False]

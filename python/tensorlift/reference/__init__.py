@@ -8,6 +8,7 @@ where nothing can be compiled.
 from ._batch import cat, jagged, pad, stack
 from ._convert import from_numpy
 from ._explain import explain
+from ._pack import pack
 from ._to_numpy import to_numpy
 
-__all__ = ["cat", "explain", "from_numpy", "jagged", "pad", "stack", "to_numpy"]
+__all__ = ["cat", "explain", "from_numpy", "jagged", "pack", "pad", "stack", "to_numpy"]

@@ -137,7 +137,7 @@ def pad(
     if not is_number and not (isinstance(padding_value, torch.Tensor) and padding_value.dim() == 0):
         raise TypeError(f"padding_value: expected a number, got {padding_value!r}.")
     normalization = check_normalize(scale, mean, std, channel_order)
-    items = _numbers_as_tensors(as_list(arrays))
+    items = numbers_as_tensors(as_list(arrays))
     read_ones = read(items, dtype, channel_dim, threads, channel_order, pass_over=True)
     read_ones = truncated(read_ones, max_length, truncate)
     shape = padded_shape(with_dimensions(read_ones), pad_to_multiple_of)
@@ -202,7 +202,7 @@ def jagged(
         raise TypeError(f"offsets_dtype: expected a torch.dtype, got {offsets_dtype!r}.")
     if offsets_dtype not in (torch.int32, torch.int64):
         raise ValueError(f"offsets_dtype: expected int32 or int64, got {offsets_dtype}.")
-    items = _numbers_as_tensors(as_list(arrays))
+    items = numbers_as_tensors(as_list(arrays))
     tensors = read(items, dtype, None, threads, pass_over=True)
     shape, _ = joined_shape(tensors, 0)
     if shape[0] > torch.iinfo(offsets_dtype).max:
@@ -221,7 +221,7 @@ def jagged(
     )
 
 
-def _numbers_as_tensors(items: list[Any]) -> list[Any]:
+def numbers_as_tensors(items: list[Any]) -> list[Any]:
     return [
         _number_tensor(item, index) if type(item) in (list, tuple) else item
         for index, item in enumerate(items)

@@ -57,7 +57,7 @@ def padded_shape(
 ) -> list[int]:
     ndim = first(tensors).dim()
     multiples = per_dimension(
-        "pad_to_multiple_of", 1 if pad_to_multiple_of is None else pad_to_multiple_of, _positive
+        "pad_to_multiple_of", 1 if pad_to_multiple_of is None else pad_to_multiple_of, positive
     )
     for index, tensor in enumerate(tensors):
         if tensor.dim() != ndim:
@@ -72,6 +72,7 @@ def truncated(
     tensors: list[torch.Tensor],
     max_length: int | Sequence[int | None] | None,
     truncate: str | None,
+    name: str = "max_length",
 ) -> list[torch.Tensor]:
     if truncate is not None:
         check_side("truncate", truncate)
@@ -131,10 +132,10 @@ def check_side(name: str, side: Any) -> str:
 
 
 def _limit(name: str, number: Any) -> int | None:
-    return None if number is None else _positive(name, number)
+    return None if number is None else positive(name, number)
 
 
-def _positive(name: str, number: Any) -> int:
+def positive(name: str, number: Any) -> int:
     is_number = isinstance(number, SupportsIndex) and not isinstance(number, np.ndarray)
     if isinstance(number, bool) or not is_number:
         raise TypeError(f"{name}: expected positive ints, got {number!r}.")

@@ -1,0 +1,30 @@
+// pack: sequences → rows of whole sequences without padding.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "binding/python_api.h"
+#include "ops/batch.h"
+#include "plan/pack_rows.h"
+
+namespace tensorlift {
+
+struct PackOptions : BatchOptions {  // of kJagged
+  std::int64_t max_tokens = 1;
+  PackStrategy strategy = PackStrategy::kDecreasing;
+};
+
+struct Packed {
+  at::Tensor tokens;        // [total, ...]: all rows, one after another
+  at::Tensor position_ids;  // int64 [total]: where in its sequence each token stands
+  at::Tensor cu_seqlens;    // int32 [sequences + 1]: where each sequence begins, and the end
+  at::Tensor sequences;     // int64 [sequences]: which one of the caller's each is; of the host
+  at::Tensor row_offsets;   // int64 [rows + 1]: where each row begins, and the end; of the host
+};
+
+// GIL held; released while elements are copied, if that is much, or sent.
+[[nodiscard]] Packed make_packed(py::handle arrays, const PackOptions& options);
+
+}  // namespace tensorlift
