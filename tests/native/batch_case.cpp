@@ -1,9 +1,14 @@
+#include <c10/core/ScalarType.h>
+
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "../../csrc/copy/batch_jobs.h"
 #include "../../csrc/copy/gather.h"
+#include "../../csrc/copy/normalization.h"
 #include "../../csrc/copy/padding.h"
 #include "../../csrc/plan/layout.h"
 #include "../../csrc/plan/packed_bytes.h"
@@ -20,19 +25,27 @@ namespace {
 
 constexpr Operation kOperations[] = {Operation::kStack, Operation::kCat, Operation::kPad,
                                      Operation::kJagged};
+constexpr Operation kOfImages[] = {Operation::kStack, Operation::kPad};
+constexpr c10::ScalarType kNormalizedTypes[] = {c10::kFloat, c10::kHalf, c10::kBFloat16,
+                                                c10::kDouble};
+constexpr c10::ScalarType kImageTypes[] = {c10::kByte, c10::kByte,     c10::kFloat,
+                                           c10::kHalf, c10::kBFloat16, c10::kDouble,
+                                           c10::kLong, c10::kShort,    c10::kBool};
 constexpr std::int64_t kMaxNumel = 100;        // of an array
 constexpr std::int64_t kMaxBatchNumel = 2000;  // padding included
 
 class BatchCase {
  public:
-  explicit BatchCase(Bytes& bytes)
+  BatchCase(Bytes& bytes, bool is_normalized)
       : bytes_(bytes),
         noise_(bytes.byte()),
-        operation_(bytes.one_of(kOperations)),
-        dtype_(bytes.one_of(kTypes)) {}
+        is_normalized_(is_normalized),
+        operation_(is_normalized ? bytes.one_of(kOfImages) : bytes.one_of(kOperations)),
+        dtype_(is_normalized ? bytes.one_of(kNormalizedTypes) : bytes.one_of(kTypes)) {}
 
   void run() {
     make_arrays();
+    if (is_normalized_) make_normalization();
     const Layout layout = plan_layout(sources_, options_);
     const auto itemsize = static_cast<std::int64_t>(c10::elementSize(dtype_));
     if (numel_of(layout.shape) > kMaxBatchNumel) return;
@@ -64,18 +77,67 @@ class BatchCase {
     options_.pad_to_multiple_of = {{ndim < 4 ? 1 + bytes_.below(4) : 1}};
     options_.pad_left = {{}, false};
     for (std::int64_t d = 0; d < ndim; ++d) options_.pad_left.values.push_back(bytes_.flag());
-    const c10::ScalarType type = bytes_.one_of(kTypes);
+    const c10::ScalarType type = make_type();
     const std::int64_t count = 1 + bytes_.below(5);
     for (std::int64_t i = 0; i < count; ++i) {
       if (i > 0 && bytes_.flag()) {
         arrays_.push_back(make_like(bytes_, noise_, arrays_.back()));
       } else {
         const bool is_other = bytes_.once_in(4);
-        arrays_.push_back(
-            make_array(bytes_, noise_, is_other ? bytes_.one_of(kTypes) : type, like(model)));
+        arrays_.push_back(make_array(bytes_, noise_, is_other ? make_type() : type, like(model)));
       }
     }
     for (const Array& array : arrays_) sources_.add(array.view(), array.numel);
+    // Where all are of shape (0,) there is one dimension.
+    options_.pad_left.values.resize(static_cast<std::size_t>(padding_model(sources_).ndim));
+  }
+
+  c10::ScalarType make_type() {
+    return is_normalized_ ? bytes_.one_of(kImageTypes) : bytes_.one_of(kTypes);
+  }
+
+  void make_normalization() {
+    numbers_.scale = 1.0 / 255;
+    const auto channels_of = [](const Array& array) {
+      return array.shape.empty() ? std::int64_t{1} : array.shape[0];
+    };
+    bool has_channels = bytes_.flag();
+    for (const Array& array : arrays_) {
+      has_channels &= array.numel > 0 && channels_of(array) == channels_of(arrays_[0]);
+    }
+    const std::int64_t channels = has_channels ? channels_of(arrays_[0]) : 1;
+    numbers_.mean.clear();
+    numbers_.std.clear();
+    for (std::int64_t c = 0; c < channels; ++c) {
+      numbers_.mean.push_back(0.125 * static_cast<double>(c) + 0.3);
+      numbers_.std.push_back(0.1 * static_cast<double>(c) + 0.7);
+    }
+    normalization_.emplace(numbers_, dtype_);
+  }
+
+  // What becomes of an element of a channel, in the dtype to compute in.
+  template <typename T>
+  void expect_normalized(std::int64_t offset, c10::ScalarType from, const char* element,
+                         std::size_t channel, Target& target) const {
+    constexpr c10::ScalarType kComputed = c10::CppTypeToScalarType<T>::value;
+    T number = 0;
+    convert_element(from, kComputed, element, reinterpret_cast<char*>(&number));
+    number = number * static_cast<T>(numbers_.scale);
+    number = number - static_cast<T>(numbers_.mean[channel]);
+    number = number / static_cast<T>(numbers_.std[channel]);
+    target.expect(offset, kComputed, dtype_, reinterpret_cast<const char*>(&number));
+  }
+
+  void expect_element(std::int64_t offset, const Array& array, const Shape& position,
+                      const char* element, Target& target) const {
+    const c10::ScalarType from = array.element.twin;
+    if (!is_normalized_) return target.expect(offset, from, dtype_, element);
+    const std::size_t channel =
+        numbers_.mean.size() == 1 ? 0 : static_cast<std::size_t>(position[0]);
+    if (dtype_ == c10::kDouble) {
+      return expect_normalized<double>(offset, from, element, channel, target);
+    }
+    expect_normalized<float>(offset, from, element, channel, target);
   }
 
   // A shape that fits into a batch with others like `model`.
@@ -100,8 +162,9 @@ class BatchCase {
       for (std::int64_t index = 0; index < array.numel; ++index) {
         char element[kMaxElementBytes];
         array.read(index, element);
-        const Shape place = place_of(layout, i, joined, position_of(index, array.shape), array);
-        target.expect(offset_of(place, strides), array.element.twin, dtype_, element);
+        const Shape position = position_of(index, array.shape);
+        const Shape place = place_of(layout, i, joined, position, array);
+        expect_element(offset_of(place, strides), array, position, element, target);
         is_written[static_cast<std::size_t>(index_of(place, layout.shape))] = true;
       }
       const bool joins = operation_ == Operation::kCat || operation_ == Operation::kJagged;
@@ -145,7 +208,8 @@ class BatchCase {
     const int threads = make_threads(bytes_);
     const auto jobs_at_once = static_cast<std::size_t>(1 + bytes_.below(6));
     GatherJobs jobs;
-    BatchJobs batch(sources_, layout, padding, dtype_, target.data(), strides, jobs);
+    BatchJobs batch(sources_, layout, padding, normalization(), dtype_, target.data(), strides,
+                    jobs);
     batch.run_all(is_contiguous ? batch.rows() : 1, jobs_at_once, threads);
   }
 
@@ -154,7 +218,8 @@ class BatchCase {
     const Padding padding(kPadding, dtype_);
     PackedBytes packed;
     packed.nbytes = static_cast<std::size_t>(numel_of(layout.shape)) * c10::elementSize(dtype_);
-    BatchJobs batch(sources_, layout, padding, dtype_, PackedBytes::at(0), strides, packed.jobs);
+    BatchJobs batch(sources_, layout, padding, normalization(), dtype_, PackedBytes::at(0), strides,
+                    packed.jobs);
     batch.add_all([&] {
       if (layout.has_padding) packed.cut_points.push_back(packed.jobs.nbytes());
       return false;
@@ -163,12 +228,19 @@ class BatchCase {
     write_packed(bytes_, noise_, packed, target);
   }
 
+  [[nodiscard]] const Normalization* normalization() const {
+    return normalization_ ? &*normalization_ : nullptr;
+  }
+
   static constexpr double kPadding = 2.5;
 
   Bytes& bytes_;
   Noise noise_;
+  const bool is_normalized_;
   const Operation operation_;
   const c10::ScalarType dtype_;
+  NormalizeOptions numbers_;
+  std::optional<Normalization> normalization_;
   LayoutOptions options_;
   std::vector<Array> arrays_;
   Sources sources_;
@@ -176,6 +248,8 @@ class BatchCase {
 
 }  // namespace
 
-void run_batch_case(Bytes& bytes) { BatchCase(bytes).run(); }
+void run_batch_case(Bytes& bytes) { BatchCase(bytes, /*is_normalized=*/false).run(); }
+
+void run_normalized_case(Bytes& bytes) { BatchCase(bytes, /*is_normalized=*/true).run(); }
 
 }  // namespace tensorlift::native

@@ -12,4 +12,7 @@ void run_slots_case(Bytes& bytes);
 // A batch: stacked, joined, padded or jagged, in memory or on a packed.
 void run_batch_case(Bytes& bytes);
 
+// One that is stacked or padded, and normalised on the way.
+void run_normalized_case(Bytes& bytes);
+
 }  // namespace tensorlift::native
