@@ -101,6 +101,91 @@ def _stack_images_floats() -> Case:
     )
 
 
+# Of ImageNet's red, green and blue.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _normalized(arrays: Sequence[Array], **options: Any) -> torch.Tensor:
+    return stack(arrays, channel_dim=-1, scale=1 / 255, mean=_MEAN, std=_STD, **options)
+
+
+def _normalized_by_torch(arrays: Sequence[Array]) -> torch.Tensor:
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (_MEAN, _STD))
+    batch = torch.stack(shared(arrays)).permute(0, 3, 1, 2).float()
+    return batch.mul_(1 / 255).sub_(mean).div_(std)
+
+
+def _normalize_images(dtype: torch.dtype) -> Case:
+    arrays = photos(64)
+    return Case(
+        f"normalize 64 x HWC to {str(dtype).removeprefix('torch.')} CHW",
+        64,
+        {
+            "stack(scale=, mean=, std=)": lambda: [_normalized(arrays, dtype=dtype)],
+            "stack, permute, float, normalize": lambda: [_normalized_by_torch(arrays).to(dtype)],
+        },
+        at_least=(5,),
+    )
+
+
+def _normalize_images_out() -> Case:
+    """Beside a copy of the bytes that are written, into memory that is there already."""
+    arrays = photos(64)
+    normalized = _normalized(arrays)
+    out, torch_out = torch.empty_like(normalized), torch.empty_like(normalized)
+    source, numpy_out = normalized.numpy(), np.empty(normalized.shape, np.float32)
+
+    def copyto() -> list[torch.Tensor]:
+        np.copyto(numpy_out, source)
+        return [torch.from_numpy(numpy_out)]
+
+    return Case(
+        "the same float32 into out=",
+        64,
+        {
+            "stack(scale=, mean=, std=, out=)": lambda: [_normalized(arrays, out=out)],
+            "np.copyto of the bytes written": copyto,
+            "Tensor.copy_ of the bytes written": lambda: [torch_out.copy_(normalized)],
+        },
+        at_least=(0.8, 0.8),
+    )
+
+
+def _pad_images() -> Case:
+    """As detectors take them: the largest image's size, with a mask."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(160, 257, (32, 2))
+    arrays = [rng.integers(0, 256, (height, width, 3), np.uint8) for height, width in sizes]
+
+    def ours() -> list[torch.Tensor]:
+        padded = pad(
+            arrays,
+            channel_dim=-1,
+            scale=1 / 255,
+            mean=_MEAN,
+            std=_STD,
+            mask=True,
+            mask_dim=(1, 2),
+        )
+        return [padded.batch, padded.mask]
+
+    def by_torch() -> list[torch.Tensor]:
+        height, width = (max(array.shape[d] for array in arrays) for d in (0, 1))
+        batch = torch.zeros(len(arrays), 3, height, width)
+        mask = torch.zeros(len(arrays), height, width, dtype=torch.bool)
+        for slot, where, array in zip(batch, mask, arrays, strict=True):
+            h, w, _ = array.shape
+            slot[:, :h, :w].copy_(_normalized_by_torch([array])[0])
+            where[:h, :w] = True
+        return [batch, mask]
+
+    return Case(
+        "normalize and pad 32 x HWC, with a mask",
+        32,
+        {"pad(scale=, mean=, std=, mask=)": ours, "image by image": by_torch},
+    )
+
+
 def _channels_last() -> Case:
     arrays = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in photos(64)]
     layout = torch.channels_last
@@ -271,6 +356,10 @@ def _cases(settings: Settings) -> list[Callable[[], Case]]:
         _stack_images_floats,
         _channels_last,
         _hwc_to_chw,
+        partial(_normalize_images, torch.float32),
+        partial(_normalize_images, torch.float16),
+        _normalize_images_out,
+        _pad_images,
         _inner_dim,
         _mixed,
         _padded,
