@@ -204,14 +204,36 @@ def test_the_same_exceptions_with_the_place(name):
 
 @pytest.mark.parametrize(
     ("sample", "place"),
-    [(lambda x: {"a": x}, "'a'"), (lambda x: [x], "0"), (lambda x: Point(x, 0), "'x'")],
+    [
+        (lambda x: {"a": x}, '"a"'),
+        (lambda x: {'"': x}, "'\"'"),
+        (lambda x: {3: x}, "3"),
+        (lambda x: [x], "0"),
+        (lambda x: {"a": (x,)}, "('a', 0)"),
+        (lambda x: {"a": {"b": x}}, '"b"'),
+        (lambda x: Point(x, 0), '"x"'),
+        (lambda x: x, "()"),
+    ],
 )
-def test_the_remedy_for_shapes_is_one_for_loaders(sample, place):
-    samples = [sample(np.ones(2)), sample(np.ones(3))]
-    remedy = f"Use tensorlift.Collate(pad=[{place}]) for a batch of different shapes."
-    with pytest.raises(RuntimeError, match=re.escape(remedy)):
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, list, tuple])
+def test_the_remedy_for_shapes_is_one_for_loaders(sample, place, kind):
+    """As it stands in the error it is Python, and works."""
+    samples = [sample(kind([1, 2])), sample(kind([1, 2, 3]))]
+    start = f"Use tensorlift.Collate(pad=[{place}]) for a batch of different shapes, or "
+    with pytest.raises(RuntimeError, match=re.escape(start)) as raised:
         tensorlift.collate(samples)
-    tensorlift.Collate(pad=[eval(place)])(samples)
+    assert "equal size" in str(raised.value)  # for which MONAI looks
+    remedies = re.findall(r"(Collate\([^()]*(?:\([^()]*\))?[^()]*\))", str(raised.value))
+    assert len(remedies) == 2
+    for remedy in remedies:
+        assert eval("tensorlift." + remedy)(samples) is not None
+
+
+def test_no_remedy_where_none_works():
+    for ragged in ([{}], ["a"], [None], [np.ones(2)]):
+        with pytest.raises(RuntimeError, match="equal size") as raised:
+            tensorlift.collate([{"x": ragged}, {"x": ragged * 2}])
+        assert "Collate" not in str(raised.value)
 
 
 def test_a_missing_key_is_named():
@@ -254,7 +276,7 @@ def test_scalars_of_other_packages():
     days = [{"t": np.datetime64("2026-01-01")}] * 2
     assert tensorlift.Collate(dtype={"t": torch.int64})(days)["t"].dtype == torch.int64
     with pytest.raises(
-        TypeError, match=r'samples\[0\]\["t"\]: .*Collate\(dtype={\'t\': torch.int64}'
+        TypeError, match=r'samples\[0\]\["t"\]: .*Collate\(dtype={"t": torch.int64}'
     ):
         tensorlift.collate(days)
 

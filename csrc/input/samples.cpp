@@ -14,6 +14,13 @@ namespace {
   throw py::error_already_set();
 }
 
+// " Use …" where the samples are lists of numbers.
+std::string remedy_for_lengths(PyObject* first, PyObject* other, const Place* place) {
+  return import_module("tensorlift._data.collate")
+      .attr("remedy_for_lengths")(py::handle(first), py::handle(other), path_of(place))
+      .cast<std::string>();
+}
+
 std::string like_the_first(const char* what, PyObject* got) {
   return std::string("expected ") + what + " like samples[0], got " + Py_TYPE(got)->tp_name + ".";
 }
@@ -112,7 +119,8 @@ Children read_sequences(c10::ArrayRef<PyObject*> samples, const Place* place) {
       refuse(PyExc_RuntimeError, i, place,
              "expected " + std::to_string(count) + " elements like samples[0], got " +
                  std::to_string(length) +
-                 ": each element in list of batch should be of equal size.");
+                 ": each element in list of batch should be of equal size." +
+                 remedy_for_lengths(samples[0], samples[i], place));
     }
     shortest = std::min(shortest, iterate(samples[i], count, i, values, place));
   }

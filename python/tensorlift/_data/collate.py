@@ -21,9 +21,9 @@ from .._ops.by_torch import is_cut_off, normalized
 from .._torch_internals import torch_collate, worker
 from .shared import memory_for_batches
 from .tree import (
-    Attribute,
     Path,
     path_text,
+    place_name,
     with_elements,
     with_items,
 )
@@ -254,19 +254,33 @@ def with_place(refusal: Exception, path: Path) -> Exception:
 
 def _said_of_samples(error: Exception, path: Path) -> str:
     text = re.sub(r"arrays\[(\d+)\]", lambda match: path_text(int(match[1]), path), str(error))
-    if not path:
-        return text
-    place = str(path[-1]) if isinstance(path[-1], Attribute) else path[-1]
     for said, remedy in _REMEDIES.items():
-        text = re.sub(said, lambda _, remedy=remedy: remedy.format(repr(place)), text)  # type: ignore[misc]
+        text = re.sub(said, lambda _, remedy=remedy: remedy.format(place_name(path)), text)  # type: ignore[misc]
     return text
+
+
+def remedy_for_lengths(first: Any, other: Any, path: Path) -> str:
+    """What helps where lists of numbers have different lengths; nothing for others."""
+    if not (_are_numbers(first) and _are_numbers(other)):
+        return ""
+    return " " + _RAGGED.format(place_name(path)) + "."
+
+
+def _are_numbers(value: Any) -> bool:
+    if type(value) not in (list, tuple):
+        return False
+    return all(type(item) in (int, float, bool) or _are_numbers(item) for item in value)
+
+
+_RAGGED = (
+    "Use tensorlift.Collate(pad=[{0}]) for a batch of different shapes, or Collate(jagged=[{0}]) "
+    "without padding"
+)
 
 
 # What the functions for lists of arrays advise, and what is the same for a collate_fn.
 _REMEDIES = {
-    r"Use pad\(\) or jagged\(\) for a batch of different shapes.*": (
-        "Use tensorlift.Collate(pad=[{}]) for a batch of different shapes."
-    ),
+    r"Use pad\(\) or jagged\(\) for a batch of different shapes, or cat\(\) to join them": _RAGGED,
     r"Leave it out of the list\.": (
         'Leave such samples out, or use tensorlift.Collate(optional={{{}: "drop"}}).'
     ),

@@ -27,6 +27,17 @@ class Attribute(str):
     __slots__ = ()
 
 
+def place_name(path: Path) -> str:
+    """How an option names the place, as Python code: its last step where that tells it apart."""
+    last = path[-1] if path else None
+    if isinstance(last, str):
+        text = str(last)
+        is_plain = text.isprintable() and '"' not in text and "\\" not in text
+        return f'"{text}"' if is_plain else repr(text)
+    steps = tuple(str(step) if isinstance(step, Attribute) else step for step in path)
+    return repr(last) if len(path) == 1 else repr(steps)
+
+
 def _quoted(key: Any) -> str:
     return f'"{key}"' if isinstance(key, str) else repr(key)
 
