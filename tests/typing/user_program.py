@@ -75,6 +75,7 @@ tensorlift.Collate(pad={"input_ids": ids, "labels": -100}, channel_dim={"image":
 numbers = tensorlift.Normalize((0.5, 0.4, 0.3), np.ones(3), channel_order="bgr")
 tensorlift.Collate(normalize={"image": numbers})
 tensorlift.stack(arrays, channel_order="rgb", scale=1 / 255, mean=0.5, std=[0.25])
+tensorlift.pad(arrays, channel_order="bgr", scale=1, mean=(0.5, 0.4, 0.3), std=0.25)
 jagged = tensorlift.jagged([[1, 2], [3]], offsets_dtype=torch.int32)
 assert_type(jagged.max_length, int)
 assert_type(jagged.position_ids(), torch.Tensor)

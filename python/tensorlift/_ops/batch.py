@@ -256,6 +256,10 @@ class _PadOptions(TypedDict, total=False):
     mask_dim: int | Sequence[int] | None
     dtype: torch.dtype | None
     channel_dim: int | None
+    channel_order: ChannelOrder
+    scale: float | None
+    mean: PerChannel | None
+    std: PerChannel | None
     memory_format: torch.memory_format | None
     out: torch.Tensor | None
     pin_memory: bool
