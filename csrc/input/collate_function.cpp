@@ -65,7 +65,9 @@ CollateFunction of_container(PyObject* value, bool& may_be_kept) {
   if (PyList_CheckExact(value)) return of_kind(Joining::kList);
   if (PyTuple_CheckExact(value)) return of_kind(Joining::kTuple);
   // Of another package, such as ml_dtypes, or of dates; torch has no function for these.
-  if (PyArray_IsScalar(value, Generic)) return of_kind(Joining::kArrays);
+  const bool is_in_torchs_map = PyArray_IsScalar(value, Number) || PyArray_IsScalar(value, Bool) ||
+                                PyArray_IsScalar(value, Object);
+  if (PyArray_IsScalar(value, Generic) && !is_in_torchs_map) return of_kind(Joining::kArrays);
   const py::handle type(reinterpret_cast<PyObject*>(Py_TYPE(value)));
   if (py::hasattr(type, "__collate__")) {
     return {Joining::kProtocol, type.attr("__collate__"), py::tuple()};

@@ -214,6 +214,13 @@ DIFFERENCES = [
         shown_by="test_stack_and_cat.py::test_padding_that_torch_does_not_do",
     ),
     Difference(
+        "a batch that is one tensor, one array, or bytes, instead of a list of samples",
+        "TypeError; memory of the array is shared where it is of numbers",
+        "its elements are the samples",
+        "a fetch of several samples may give one tensor",
+        shown_by="test_pairs.py::test_a_batch_that_is_no_list",
+    ),
+    Difference(
         "samples with faults in several places",
         "the exception is of the place that torch comes to first",
         "the exception may be of another place",

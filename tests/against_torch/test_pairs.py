@@ -3,7 +3,9 @@ warnings. Each difference is a row of differences.py."""
 
 import random
 
+import numpy as np
 import pytest
+import torch
 from torch.utils.data import default_collate
 
 import tensorlift
@@ -72,3 +74,15 @@ def installed(samples):
 def test_installed():
     pairs = random.Random(0).sample(PAIRS, 1000)
     assert findings(cases(pairs, installed, in_turn), set())[:5] == []
+
+
+def test_a_batch_that_is_no_list():
+    for batch in (torch.arange(3.0), b"abc"):
+        with pytest.raises(TypeError):
+            default_collate(batch)
+        assert tensorlift.collate(batch).tolist() == list(batch)
+    array = np.arange(3.0)
+    assert default_collate(array).data_ptr() == array.ctypes.data
+    assert tensorlift.collate(array).data_ptr() != array.ctypes.data
+    rows = np.arange(6.0).reshape(3, 2)
+    assert torch.equal(tensorlift.collate(rows), default_collate(rows))
