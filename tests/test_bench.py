@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tensorlift.__main__ import main
-from tensorlift._bench import batch, command, harness, plots, report, samples, terminal
+from tensorlift._bench import batch, command, harness, plots, report, samples
+from tensorlift._cli import terminal, written
 
 RESULTS = sorted((Path(__file__).parent.parent / "benchmarks" / "results").glob("*.json"))
 
@@ -202,7 +203,7 @@ def test_bars_show_the_nearest_peer_and_of_many_pairs_the_losses():
 
 
 def test_plot_without_matplotlib_is_one_sentence(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(written, "find_spec", lambda name: None)
     assert main(["bench", "--quick", "--plot", str(tmp_path / "a.png")]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""  # said before anything is measured

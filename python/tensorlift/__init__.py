@@ -19,6 +19,8 @@ from ._data.install import install, uninstall  # noqa: E402
 from ._data.normalize import Normalize  # noqa: E402
 from ._data.pad import Pad  # noqa: E402
 from ._data.prefetch import DevicePrefetcher  # noqa: E402
+from ._data.profile.loader import profile_loader  # noqa: E402
+from ._data.profile.report import LoaderReport  # noqa: E402
 from ._data.tree_convert import convert  # noqa: E402
 from ._ops.batch import Jagged, Padded, PaddedWithMask, cat, jagged, pad, stack  # noqa: E402
 from ._ops.convert import from_numpy  # noqa: E402
@@ -37,6 +39,7 @@ __all__ = [
     "Entry",
     "Explanation",
     "Jagged",
+    "LoaderReport",
     "Normalize",
     "Packed",
     "Pad",
@@ -55,6 +58,7 @@ __all__ = [
     "jagged",
     "pack",
     "pad",
+    "profile_loader",
     "reference",
     "set_staging",
     "stack",

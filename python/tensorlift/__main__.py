@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 import torch
@@ -15,6 +16,7 @@ from ._cli import demo as _demo
 from ._cli import explain_files
 from ._cli import info as _info
 from ._cli import output as _output
+from ._cli import profile as _profile
 from ._cli.errors import CommandError
 from ._text import printable
 from ._typing import Operation
@@ -43,6 +45,12 @@ _BENCH = """examples:
   python -m tensorlift bench --suite transfer --device cuda --sweep
 Ours and each peer run turn by turn in one process on the same arrays; results are compared before
 anything is timed. A ratio above 1 means that ours is faster. Peers that are missing are named.
+"""
+_PROFILE = """examples:
+  python -m tensorlift profile train:loader          what does train.py's loader wait for?
+  python -m tensorlift profile train:loader --step train:train_step --plot loader.png
+The name is that of a DataLoader or DevicePrefetcher, or of a function that makes one. The module is
+imported from this folder or PYTHONPATH: it runs.
 """
 _INFO = """examples:
   python -m tensorlift info                          for a bug report
@@ -91,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
 
     bench.add_options(add("bench", "compare the speed with other ways, on this machine", _BENCH))
 
+    profile = add("profile", "say what a data loader is slow for, and what to do first", _PROFILE)
+    profile.add_argument("loader", metavar="MODULE:LOADER", help="what is profiled")
+    profile.add_argument("--batches", type=int, default=200, metavar="N", help="at most (200)")
+    profile.add_argument("--step", metavar="MODULE:FUNCTION", help="what is done with a batch")
+    profile.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+    profile.add_argument("--json", action="store_true", help="as JSON")
+
     info = add("info", "versions, build, machine and devices", _INFO)
     info.add_argument("--json", action="store_true", help="as JSON")
     return parser
@@ -109,6 +124,16 @@ def _run(arguments: Sequence[str] | None) -> None:
         print(explain_files.run(options.files, options.operation, options.dtype))
     elif options.command == "bench":
         bench.run(options)
+    elif options.command == "profile":
+        print(
+            _profile.run(
+                options.loader,
+                batches=options.batches,
+                step=options.step,
+                plot=options.plot,
+                as_json=options.json,
+            )
+        )
     else:
         print(_info.as_json(__version__) if options.json else _info.as_text(__version__))
 

@@ -64,6 +64,13 @@ loader: DataLoader[Any] = DataLoader(Samples(), batch_size=1, collate_fn=collate
 DataLoader(Samples(), collate_fn=partial(tensorlift.collate, collate_fn_map={int: len}))
 for sample in tensorlift.DevicePrefetcher(loader, torch.device("cpu"), depth=3):
     sample["x"].mean()
+report = tensorlift.profile_loader(loader, 10, lambda batch: batch["x"].mean())
+assert_type(report, tensorlift.LoaderReport)
+assert_type(report.gain, float)
+if report.verdict == "too few workers":
+    print(report.shares["worker"]["reading"], report.explanation.copied)
+report.plot("report.png")
+tensorlift.profile_loader(tensorlift.DevicePrefetcher(loader, "cpu"), step=print)
 with tensorlift.install():
     pass
 tensorlift.uninstall()
@@ -97,3 +104,4 @@ tensorlift.pad(arrays, padding_side="top")  # an error
 tensorlift.Collate(padding=3)  # an error
 tensorlift.stack(arrays, channel_order="grb")  # an error
 tensorlift.Collate(normalize={"image": 3})  # an error
+tensorlift.profile_loader([1])  # an error

@@ -2,6 +2,6 @@
 
 One file an idea: `harness` checks and times a case; `convert`, `cast`, `batch`, `loader` and
 `transfer` are the suites of cases, `own` makes them of the user's arrays; `report` puts results
-into words, `plots` into pictures; `terminal` shows progress; `command` is the command line.
+into words, `plots` into pictures; `command` is the command line.
 `import tensorlift` imports none of it.
 """

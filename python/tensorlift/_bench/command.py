@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +14,16 @@ import tensorlift
 
 from .._cli import machine as _machine
 from .._cli.errors import CommandError
+from .._cli.terminal import print_table, progress
+from .._cli.written import check_plot, check_writable, written
 from .._text import printable
 from . import batch, cast, convert, loader, own, report, samples, transfer
 from .harness import Result, Settings, Suite, check, measure
-from .terminal import print_table, progress
 
 SUITES: Mapping[str, Suite] = {
     module.SUITE.name: module.SUITE for module in (convert, cast, batch, loader, samples, transfer)
 }
 _QUIET = 0.25  # of the cores: more work by others shows in the times
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 def _positive(text: str) -> int:
@@ -91,21 +89,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _check_files(options: argparse.Namespace) -> None:
     """What cannot be written in the end is said at the beginning."""
-    for path in (options.json, options.plot):
-        if path is None:
-            continue
-        folder = path.parent
-        writable = os.access(path if path.exists() else folder, os.W_OK)
-        if path.is_dir() or not folder.is_dir() or not writable:
-            raise CommandError(
-                f"{printable(path)}: cannot be written: no such folder, or no permission"
-            )
+    if options.json is not None:
+        check_writable(options.json)
     if options.plot is not None:
-        if options.plot.suffix.lower() not in _FORMATS:
-            name = printable(options.plot)
-            raise CommandError(f"{name}: expected a name ending in {', '.join(_FORMATS)}")
-        if find_spec("matplotlib") is None:
-            raise CommandError("--plot needs matplotlib. Run: pip install matplotlib")
+        check_plot(options.plot)
 
 
 def _chosen(options: argparse.Namespace) -> list[Suite]:
@@ -190,20 +177,10 @@ def run(options: argparse.Namespace) -> None:
         print("The suite transfer was left out: torch finds no accelerator here.")
     if options.json is not None:
         questions = [suite.question for suite in suites]
-        with _written(options.json):
+        with written(options.json):
             report.write_json(options.json, report.document(questions, machine, results))
     if options.plot is not None:
         _plot(results, machine, options.plot)
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Within it a file is written; where that fails it is a sentence with its name."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise CommandError(f"{printable(path)}: cannot be written: {reason}") from error
 
 
 def _plot(results: Sequence[Result], machine: Mapping[str, str], path: Path) -> None:
@@ -213,6 +190,6 @@ def _plot(results: Sequence[Result], machine: Mapping[str, str], path: Path) -> 
     if drawn is None:
         name = printable(path)
         raise CommandError(f"{name}: not written: there is no result to draw")
-    with _written(path):
+    with written(path):
         plots.save(drawn, path)
     print(f"Plots: {printable(path)}")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 
+from .._cli.terminal import print_table
 from .._text import format_time
 from .harness import Result
-from .terminal import print_table
 
 HEADER = ("case", "peer", "ours", "peer's", "ratio", "promised", "spread", "")
 FOOTER = (

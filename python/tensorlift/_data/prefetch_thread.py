@@ -20,7 +20,7 @@ from .tree import map_leaves
 _PATIENCE_AT_EXIT_S = 5.0
 
 
-class _Sent:
+class Sent:
     """A batch, the event behind its copies, and the loader's state after it."""
 
     __slots__ = ("batch", "event", "state")
@@ -62,7 +62,7 @@ class Run:
         self._loader_lock = loader_lock
         self._state_of = state_of
         self._changed = threading.Condition()
-        self._sent: deque[_Sent | _End] = deque()
+        self._sent: deque[Sent | _End] = deque()
         self._is_over = False
         self.thread = threading.Thread(
             target=self._send_all,
@@ -85,7 +85,7 @@ class Run:
                 raise StopIteration
             sent = self._sent.popleft()
             self._changed.notify_all()
-        if isinstance(sent, _Sent):
+        if isinstance(sent, Sent):
             self.state = sent.state
             return _make_ready(sent.batch, sent.event, self._device)
         self._is_over = True
@@ -105,7 +105,7 @@ class Run:
             self._changed.notify_all()
         unused.clear()  # not under the lock: memory is freed
 
-    def _put(self, sent: _Sent | _End) -> None:
+    def _put(self, sent: Sent | _End) -> None:
         with self._changed:
             self._changed.wait_for(lambda: len(self._sent) < self._depth or self._is_over)
             if not self._is_over:
@@ -123,9 +123,8 @@ class Run:
                 if batch is _NONE:
                     end.state = state
                     break
-                moved = send(batch, self._device, stream, threads)
-                sent = _Sent(moved, stream.record_event(), state)
-                del batch, moved
+                sent = self._send(batch, stream, threads, state)
+                del batch
                 self._put(sent)
                 del sent
         except BaseException as error:
@@ -134,6 +133,10 @@ class Run:
             iterator.clear()  # a DataLoader's workers end here, not where the last reference goes
         self._put(end)
         del end  # an error's traceback has this frame
+
+    def _send(self, batch: Any, stream: torch.Stream, threads: int, state: Any) -> Sent:
+        moved = send(batch, self._device, stream, threads)
+        return Sent(moved, stream.record_event(), state)
 
     def _next(self, batches: Iterator[Any]) -> tuple[Any, Any]:
         """The loader's next batch, or _NONE, and its state after that."""

@@ -47,30 +47,30 @@ def print_table(
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Shows on stderr how far a suite is; nothing where that is no terminal.
+def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """Shows on stderr how far something is; nothing where that is no terminal.
 
     Args:
-        title: the suite.
+        title: what it is.
         total: how many steps there are.
 
     Yields:
-        A function to be called with what begins now, once a step.
+        A function to be called with what begins now, and how many steps have begun with it (1).
     """
     if not sys.stderr.isatty():
-        yield lambda text: None
+        yield lambda text, steps=1: None
     elif not _rich(True):
         yield from _plain_progress(title, total)
     else:
         yield from _rich_progress(title, total)
 
 
-def _plain_progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
+def _plain_progress(title: str, total: int) -> Iterator[Callable[..., None]]:
     done = 0
 
-    def begin(text: str) -> None:
+    def begin(text: str, steps: int = 1) -> None:
         nonlocal done
-        done += 1
+        done += steps
         sys.stderr.write(f"\r\x1b[K{title} {done}/{total}  {text}"[:100])
         sys.stderr.flush()
 
@@ -80,7 +80,7 @@ def _plain_progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
         sys.stderr.write("\r\x1b[K")
 
 
-def _rich_progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
+def _rich_progress(title: str, total: int) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -96,11 +96,11 @@ def _rich_progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
     # Drawn between measurements alone: a thread that draws would disturb them.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=total)
-        started = False
+        begun = 0
 
-        def begin(text: str) -> None:
-            nonlocal started
-            bar.update(task, advance=1 if started else 0, description=text, refresh=True)
-            started = True
+        def begin(text: str, steps: int = 1) -> None:
+            nonlocal begun
+            begun += steps
+            bar.update(task, completed=max(begun - 1, 0), description=text, refresh=True)
 
         yield begin
