@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+# What torch does with np.bool_, which NumPy 2 allows.
+OF_NUMPY_1 = ("DeprecationWarning", "In future, it will be an")
+
 
 class Outcome(NamedTuple):
     result: Any  # as described(); None where it raised
@@ -29,7 +32,8 @@ def outcome(call: Callable[..., Any], *arguments: Any) -> Outcome:
         result, error, text = None, type(raised), str(raised)
     finally:
         torch.set_warn_always(False)
-    said = frozenset((w.category.__name__, " ".join(str(w.message).split()[:6])) for w in caught)
+    texts = [(w.category.__name__, " ".join(str(w.message).split()[:6])) for w in caught]
+    said = frozenset(text for text in texts if text != OF_NUMPY_1)
     return Outcome(result, error, said, text)
 
 
