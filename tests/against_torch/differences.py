@@ -214,6 +214,20 @@ DIFFERENCES = [
         shown_by="test_stack_and_cat.py::test_padding_that_torch_does_not_do",
     ),
     Difference(
+        "`pad`, `jagged`: subclasses of tensors; tensors on a device",
+        "`pad_sequence` keeps them",
+        "plain tensors; ValueError",
+        "use `pad_sequence` for those",
+        shown_by="test_stack_and_cat.py::test_padding_of_what_torch_knows_better",
+    ),
+    Difference(
+        "from a worker: `tensor.is_shared()`",
+        "True",
+        "False; what is sent on is received as it lies there all the same",
+        "it is no memory of torch's, which would not know when to let go of it",
+        shown_by="test_worker_batches.py::test_shared_for_others_not_for_torch",
+    ),
+    Difference(
         "a batch that is one tensor, one array, or bytes, instead of a list of samples",
         "TypeError; memory of the array is shared where it is of numbers",
         "its elements are the samples",

@@ -200,6 +200,16 @@ def test_padding_of_several_dtypes_promotes():
     assert pad(tensorlift, items).dtype == torch.float32
 
 
+def test_padding_of_what_torch_knows_better():
+    assert type(pad(torch, [labelled("a"), labelled("b")])).__name__ == "Labelled"
+    assert type(pad(tensorlift, [labelled("a"), labelled("b")])) is torch.Tensor
+    elsewhere = [ONES(2, device="meta"), ONES(3, device="meta")]
+    assert pad(torch, elsewhere).is_meta
+    for function in (tensorlift.pad, tensorlift.jagged):
+        with pytest.raises(ValueError, match=r"^arrays\[0\]: "):
+            function(elsewhere)
+
+
 def test_each_of_these_is_a_row():
     names = {row.shown_by.partition("::")[2] for row in DIFFERENCES}
     assert names >= {
@@ -208,4 +218,5 @@ def test_each_of_these_is_a_row():
         "test_an_out_of_another_shape",
         "test_padding_that_torch_does_not_do",
         "test_padding_of_several_dtypes_promotes",
+        "test_padding_of_what_torch_knows_better",
     }

@@ -145,6 +145,15 @@ def test_a_step_that_changes_its_input_is_compiled():
     assert torch.equal(ours["image"], theirs["image"])
 
 
+def test_shared_for_others_not_for_torch():
+    theirs, ours = first_batches()
+    assert all(tensor.is_shared() for tensor in theirs.values())
+    assert not any(tensor.is_shared() for tensor in ours.values())
+    again = pickle.loads(multiprocessing.reductions.ForkingPickler.dumps(ours["image"]))
+    again.fill_(7)
+    assert bool((ours["image"] == 7).all())
+
+
 class ChangedAndViewed:
     """Changes the batch after it was collated, and adds views of one of its tensors."""
 
