@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import warnings
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_shared_for_others_not_for_torch():
     theirs, ours = first_batches()
     assert all(tensor.is_shared() for tensor in theirs.values())
     assert not any(tensor.is_shared() for tensor in ours.values())
-    again = pickle.loads(multiprocessing.reductions.ForkingPickler.dumps(ours["image"]))
+    again = pickle.loads(ForkingPickler.dumps(ours["image"]))
     again.fill_(7)
     assert bool((ours["image"] == 7).all())
 
