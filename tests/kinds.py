@@ -103,6 +103,25 @@ def masked_pad(items: Items) -> tensorlift.PaddedWithMask:
     return tensorlift.pad(items, mask=True, max_length=3, truncate="left")
 
 
+def pixels(i: int) -> np.ndarray:
+    return np.full((2, 3, 3), i % 256, np.uint8)
+
+
+def many_pixels(i: int) -> np.ndarray:
+    """A few of them are worth being sent as bytes."""
+    return np.full((32, 64, 3), i % 256, np.uint8)
+
+
+def normalized(items: Items, **options: Any) -> torch.Tensor:
+    numbers = {"scale": 1 / 255, "mean": (0.5, 0.4, 0.3), "std": [0.2, 0.3, 0.4]}
+    return tensorlift.stack(items, channel_dim=-1, channel_order="bgr", **numbers, **options)
+
+
+def normalized_samples(items: Items) -> Any:
+    how = {"image": tensorlift.Normalize((0.5, 0.4, 0.3), 0.5)}
+    return tensorlift.Collate(normalize=how, channel_dim={"image": -1})(items)
+
+
 def padded(items: Items) -> Any:
     return tensorlift.Collate(pad={"x": tensorlift.Pad(mask="mask")})(items)
 
@@ -130,6 +149,7 @@ def host_kinds() -> list[Kind]:
         Kind("stack, out=", row, with_out, other_shape),
         Kind("stack over a source", row, over_a_source, other_float),
         Kind("stack on 3 threads", larger, lambda a: tl.stack(a, threads=3), other_shape),
+        Kind("stack, normalised", pixels, normalized, lambda: np.zeros((2, 3, 4))),
         Kind("cat", row, tl.cat, lambda: np.zeros((1, 2))),
         Kind("pad", ragged, tl.pad, lambda: np.zeros((1, 2))),
         Kind("pad, mask, truncated", ragged, masked_pad, lambda: np.zeros((1, 2))),
@@ -143,6 +163,12 @@ def host_kinds() -> list[Kind]:
             lambda: {"another": 1},
         ),
         Kind("collate, padded", lambda i: {"x": ragged(i)}, padded, lambda: {"y": 1}),
+        Kind(
+            "collate, normalised",
+            lambda i: {"image": pixels(i)},
+            normalized_samples,
+            lambda: {"image": np.zeros((2, 2, 3))},
+        ),
         Kind("collate in a worker", sample, in_worker, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind("convert", row, lambda a: tl.convert(tree(a)), dates),
         Kind("explain", mixed, lambda a: len(tl.explain(a)), None),
@@ -208,6 +234,12 @@ def device_kinds(device: str) -> list[Kind]:
         ),
         Kind("from_numpy, pinned", row, lambda a: tl.from_numpy(a, pin_memory=True)),
         Kind("stack to a device", row, lambda a: tl.stack(a, device=device), other_shape),
+        Kind(
+            "stack, normalised on a device",
+            many_pixels,
+            lambda a: normalized(a, device=device),
+            lambda: np.zeros((2, 3, 4)),
+        ),
         Kind("stack, pinned", row, lambda a: tl.stack(a, pin_memory=True), other_shape),
         Kind(
             "cat to a device",

@@ -79,8 +79,8 @@ def test_one_number_is_for_all_channels(tl, mean, std):
 
 @pytest.mark.parametrize(
     "numbers",
-    [list, np.array, np.float32, torch.tensor, lambda numbers: map(np.float64, numbers)],
-    ids=["list", "array", "float32", "tensor", "iterator"],
+    [list, np.array, np.float32, torch.tensor, lambda numbers: list(map(np.float64, numbers))],
+    ids=["list", "array", "float32", "tensor", "list of NumPy's"],
 )
 def test_numbers_may_be_of_any_kind(tl, numbers):
     arrays = images()
@@ -273,6 +273,8 @@ REFUSED = {
     "infinite in float32": (ValueError, "scale", {"scale": 1e300}),
     "text": (TypeError, "mean", {"scale": 1, "mean": "0.5"}),
     "text among numbers": (TypeError, "mean", {"scale": 1, "mean": (0, "0.5", 0)}),
+    "a set": (TypeError, "std", {"scale": 1, "std": {1, 2, 3}}),
+    "an iterator": (TypeError, "std", {"scale": 1, "std": iter((1, 2, 3))}),
     "a dict": (TypeError, "std", {"scale": 1, "std": {1: 2}}),
     "complex": (TypeError, "mean", {"scale": 1, "mean": 1j}),
     "bool": (TypeError, "scale", {"scale": True}),
@@ -413,7 +415,8 @@ def test_what_torch_makes_is_normalised_as_well(dtype, order):
 
 def test_it_pickles_and_has_a_hash():
     how = Normalize(np.array(MEAN), list(STD))
-    assert how == Normalize(MEAN, STD)
+    assert how == Normalize(MEAN, STD) == Normalize(torch.tensor(MEAN, dtype=torch.double), STD)
+    assert Normalize(np.float32(0.5), np.array(0.25)) == Normalize(0.5, 0.25)
     assert pickle.loads(pickle.dumps(COLLATE)) == COLLATE
     assert hash(COLLATE) == hash(Collate(normalize={"image": how}, channel_dim={"image": -1}))
 

@@ -25,15 +25,20 @@ double parse_real(const char* option, const char* expected, py::handle number) {
 bool is_finite(double number) { return std::isfinite(static_cast<float>(number)); }
 bool is_above_0(double number) { return static_cast<float>(number) > 0; }
 
-// An iterator over what has several items; null: it is one.
+// What has several items in an order, and ends, as a list or a tuple; null: it is a number, or
+// wrong.
 py::object items_in(py::handle numbers) {
   PyObject* object = numbers.ptr();
   if (PyFloat_Check(object) || PyUnicode_Check(object) || PyBytes_Check(object) ||
-      PyDict_Check(object)) {
+      PyDict_Check(object) || PyAnySet_Check(object)) {
     return {};
   }
-  auto items = py::reinterpret_steal<py::object>(PyObject_GetIter(object));
-  if (!items) clear_refusal();  // a number, or an array of no dimensions
+  if (PyObject_Size(object) < 0) {
+    clear_refusal();  // an array of no dimensions
+    return {};
+  }
+  auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object, ""));
+  if (!items) clear_refusal();
   return items;
 }
 
@@ -51,7 +56,10 @@ void parse_numbers(const char* option, const char* range, IsOne is_one, py::hand
   };
   const py::object items = items_in(numbers);
   if (!items) return add(numbers);
-  for (const py::handle number : py::reinterpret_borrow<py::iterator>(items)) add(number);
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
+    // Held: to make a number of it may run code that changes the list.
+    add(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i)));
+  }
   if (parsed.empty()) {
     throw ValueError(std::string(option) + ": expected " + kOneOrEach + ", got none.");
   }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from .. import _C
 from .._typing import ChannelOrder, PerChannel
@@ -41,17 +41,18 @@ class Normalize:
 
     def __post_init__(self) -> None:
         """Refuses what is wrong before a worker meets it."""
-        for name in ("mean", "std"):  # as they are compared, and have a hash
-            numbers = getattr(self, name)
-            has_items = isinstance(numbers, Iterable) and getattr(numbers, "shape", None) != ()
-            if has_items and not isinstance(numbers, (str, bytes)):
-                object.__setattr__(self, name, tuple(numbers))
         _C.check_normalize(*self.column_options())
         for name in ("mean", "std"):
             numbers = getattr(self, name)
-            if isinstance(numbers, tuple):
-                object.__setattr__(self, name, tuple(map(float, numbers)))
+            if numbers is not None and type(numbers) is not float:
+                object.__setattr__(self, name, _plain(numbers))
 
     def column_options(self) -> tuple[object, ...]:
         """As csrc/ops/columns.h has them."""
         return (self.scale, self.mean, self.std, self.channel_order)
+
+
+def _plain(numbers: Any) -> float | tuple[float, ...]:
+    """Of Python's numbers, which compare, and have a hash."""
+    has_items = hasattr(numbers, "__len__") and getattr(numbers, "shape", None) != ()
+    return tuple(map(float, numbers)) if has_items else float(numbers)

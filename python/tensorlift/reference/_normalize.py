@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,8 +39,8 @@ def check_normalize(scale: Any, mean: Any, std: Any, channel_order: Any) -> Norm
 
 
 def _numbers(option: str, numbers: Any) -> list[float]:
-    has_items = isinstance(numbers, Iterable) and not isinstance(numbers, (str, bytes, Mapping))
-    if not has_items or getattr(numbers, "shape", None) == ():
+    has_items = hasattr(numbers, "__len__") and getattr(numbers, "shape", None) != ()
+    if not has_items or isinstance(numbers, (str, bytes, Mapping, Set)):
         return [_number(option, numbers)]
     parsed = [_number(option, number) for number in numbers]
     if not parsed:
