@@ -223,7 +223,7 @@ DIFFERENCES = [
     Difference(
         "from a worker: `tensor.is_shared()`",
         "True",
-        "False; what is sent on is received as it lies there all the same",
+        "False; what is sent on is shared as long as the worker lives, and a copy afterwards",
         "it is no memory of torch's, which would not know when to let go of it",
         shown_by="test_worker_batches.py::test_shared_for_others_not_for_torch",
     ),
