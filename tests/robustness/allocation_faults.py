@@ -116,8 +116,9 @@ REFERENCES_LOST_BY_PYTHON = {"collate", "convert"} if sys.version_info < (3, 13)
 
 # Python's own threads wait for ever where a new one cannot allocate, its dictionaries' iterators
 # crash (3.11), and the fake accelerator allocates when it frees. What the prefetcher calls is
-# what "convert to a device" calls.
-NOT_TRIED = {"DevicePrefetcher"}
+# what "convert to a device" calls. What is normalised on the device is sent as bytes, whose memory
+# there is freed within the call.
+NOT_TRIED = {"DevicePrefetcher", "stack, normalised on a device"}
 
 
 class Finding(Exception):
