@@ -315,8 +315,9 @@ Node Walk::read_arrays(const Batch& batch, const CollateFunction& how, const Pla
 Node Walk::read_column(const Batch& batch, const CollateFunction& how, const py::object& options,
                        const Place* place) {
   py::object refusal;
+  std::unique_ptr<Column> column;
   try {
-    return add(std::make_unique<Column>(batch.values, parse_column_options(options)));
+    column = std::make_unique<Column>(batch.values, parse_column_options(options));
   } catch (const ForTorch& error) {
     const bool has_words = error.what()[0] != '\0';
     return by_torch(
@@ -329,9 +330,11 @@ Node Walk::read_column(const Batch& batch, const CollateFunction& how, const py:
     refusal = as_exception(batch_errors().value_error, error.what());
   } catch (const IndexError& error) {
     refusal = as_exception(PyExc_IndexError, error.what());
-  } catch (const c10::Error& error) {  // dtypes that do not promote
-    refusal = as_exception(batch_errors().type_error, error.what_without_backtrace());
+  } catch (const c10::Error&) {  // torch's own, of a tensor that is strange, or of memory
+    if (!options.is_none()) throw;
+    return by_torch(batch, how, py::none(), place);
   }
+  if (column != nullptr) return add(std::move(column));
   if (options.is_none()) return by_torch(batch, how, refusal, place);
   raise(python_side().with_place(refusal, path_of(place)));  // torch does not know the option
 }
