@@ -283,13 +283,16 @@ def test_what_was_received_is_sent_on_as_it_lies(in_worker):
 
 def test_what_is_sent_on_outlives_the_worker():
     """Received by the third process after the worker that made it has ended."""
+    gc.collect()
+    tensorlift.empty_cache()
+    before = segments_mapped()  # what other tests of this process have left
     messages = [sent(batch["n"]) for batch in loader(num_workers=1)]
     assert [pickle.loads(message).tolist() for message in messages] == [
         [4 * i + k for k in range(4)] for i in range(100)
     ]
     gc.collect()
     tensorlift.empty_cache()
-    assert segments_mapped() == 0
+    assert segments_mapped() <= before
 
 
 def test_without_looking_up_descriptors(monkeypatch):
