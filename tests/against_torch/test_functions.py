@@ -53,12 +53,13 @@ BATCHES = [
 @contextlib.contextmanager
 def in_the_default_map(functions):
     defaults = torch_collate.default_collate_fn_map
+    before = dict(defaults)  # other packages add theirs when they are imported
     defaults.update(functions)
     try:
         yield
     finally:
         defaults.clear()
-        defaults.update(DEFAULTS)
+        defaults.update(before)
 
 
 def installed(batch):
