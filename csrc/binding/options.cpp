@@ -77,8 +77,8 @@ std::int64_t parse_int(const char* option, const char* expected, py::handle numb
   const bool is_too_large = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
   clear_refusal();  // an array, say
   if (!is_too_large) refuse_type(option, expected, number);
-  throw ValueError(std::string(option) + ": expected " + expected + " of at most 64 bits, got " +
-                   repr_of(number) + ".");
+  throw BatchValueError(std::string(option) + ": expected " + expected +
+                        " of at most 64 bits, got " + repr_of(number) + ".");
 }
 
 bool parse_bool(const char* option, py::handle flag) {

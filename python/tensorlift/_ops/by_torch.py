@@ -56,7 +56,7 @@ def join(
     except (RuntimeError, TypeError, ValueError) as error:
         if not refusal:
             raise
-        raise _error_for(tensors)(refusal) from error
+        raise _error_for(tensors, error)(refusal) from error
     if normalize is not None and is_normalized:
         channels = 1 if dim % batch.dim() == 0 else 0
         to = out.dtype if dtype is None and out is not None else dtype
@@ -121,10 +121,12 @@ def _as_tensor(item: Any) -> torch.Tensor:
     return tensor
 
 
-def _error_for(tensors: list[torch.Tensor]) -> type[BatchTypeError] | type[BatchValueError]:
+def _error_for(
+    tensors: list[torch.Tensor], error: Exception
+) -> type[BatchTypeError] | type[BatchValueError]:
     """Another device is a matter of values, another kind of tensor one of types."""
     is_elsewhere = any(tensor.device.type != "cpu" for tensor in tensors)
-    return BatchValueError if is_elsewhere else BatchTypeError
+    return BatchValueError if is_elsewhere or isinstance(error, ValueError) else BatchTypeError
 
 
 def is_cut_off(value: Any) -> bool:
