@@ -32,7 +32,12 @@ def with_arguments(loader: Any, arguments: dict[str, Any]) -> Any:
     clone = copy.copy(loader)
     vars(clone).update(_DataLoader__initialized=False, _iterator=None)
     DataLoader.__init__(clone, **{**kept, **arguments})
+    if not arguments.keys() & _OF_SAMPLING:  # which may be of a class that torch does not make
+        vars(clone)["batch_sampler"] = loader.batch_sampler
     return clone
+
+
+_OF_SAMPLING = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last"}
 
 
 def _made_by_torch(loader: DataLoader[Any], arguments: dict[str, Any]) -> set[str]:

@@ -26,6 +26,7 @@ _MOST_WORKERS_PER_CORE = 4
 # may take elsewhere.
 _PER_LEAF, _PER_TENSOR, _PER_BYTE = 2e-6, 200e-6, 1e-9
 _SLOWEST = 10
+_MANY = 200  # arrays and numbers
 
 
 _NOTICED = 1.05  # times as fast
@@ -103,6 +104,8 @@ def _verdict(stage: Stage, facts: Facts) -> Verdict:
 
 def _is_of_small_arrays(facts: Facts) -> bool:
     """Whether the time is what so many arrays cost, and more than what their bytes do."""
+    if facts.leaves < _MANY:
+        return False
     there = facts.arrays if facts.num_workers > 0 else 0.0
     by_number = facts.leaves * _PER_LEAF + there * _PER_TENSOR
     taken = facts.seconds("collating", "sending", "receiving")
