@@ -618,6 +618,11 @@ def test_the_table():
     assert "\nworker  reading  collating  sending  waiting\n" in text
 
 
+def test_samples_without_arrays():
+    text = str(profile_loader(DataLoader([1.0, 2.0], 2)))
+    assert "In samples" not in text
+
+
 def test_workers_that_are_many_are_not_all_listed():
     report = profile_loader(DataLoader(Samples(4), 4))
     shares = {"reading": 1.0}

@@ -116,14 +116,17 @@ class LoaderReport:
 
     def _facts(self) -> list[str]:
         of = f" of {self.samples:.4g} samples" if self.samples else ""
-        return [
+        lines = [
             f"{self.batches} batches{of} from {_workers(self.num_workers)}: "
             f"{format_time(self.step_seconds)} a step, the first after "
             f"{format_time(self.startup_seconds)}",
             f"In a batch: {self.arrays:.4g} arrays, {format_bytes(self.nbytes)}",
-            f"In samples of a batch: {str(self.explanation).partition(chr(10))[0]}"
-            + "".join(f"; {reason}: {n}" for reason, n in self._reasons().items()),
         ]
+        if self.explanation:
+            headline = str(self.explanation).partition("\n")[0]
+            reasons = (f"; {reason}: {number}" for reason, number in self._reasons().items())
+            lines.append(f"In samples of a batch: {headline}{''.join(reasons)}")
+        return lines
 
     def _reasons(self) -> dict[str, int]:
         """Why arrays are not shared, and how many."""
