@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
+import pickle
 import random
 import re
 import time
@@ -79,7 +80,10 @@ def check(report):
         assert min(shares.values()) >= 0
     assert len(report.workers) == report.num_workers
     assert report.gain >= 1
-    assert str(report).startswith(f"{report.verdict}: {report.remedy}\n")
+    said, _, rest = str(report).partition("\n\n")
+    assert said.replace("\n", " ") == f"{report.verdict}: {report.remedy}"
+    assert max(map(len, said.splitlines())) <= 88
+    assert rest.startswith(f"{report.batches} batches ")
     assert json.loads(json.dumps(report.as_dict()))["verdict"] == report.verdict
     return report
 
@@ -356,6 +360,16 @@ def test_one_slow_worker():
     slow, fast = report.workers
     assert slow["reading"] > 0.5 > fast["reading"]
     assert report.verdict == "reading"
+
+
+def test_turns_of_a_trial():
+    """Also in a worker that is spawned."""
+    log = Log(CONSUMER, has_workers=False, is_pinned=False)
+    made = pickle.loads(pickle.dumps(trial._InTurn(default_collate, log)))
+    ways = [made.collate([1, 2])[1] for _ in range(11)]
+    assert ways == ["compare", "theirs", "ours", *["theirs"] * 2, *["ours"] * 2, *["theirs"] * 4]
+    other = trial._InTurn(list, log)
+    assert [other.collate([1, 2]) for _ in range(3)] == [([1, 2], "different")] * 3
 
 
 def test_what_is_ours():

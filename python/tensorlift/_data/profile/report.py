@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from os import PathLike
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from ..._ops.explanation import Explanation
@@ -17,6 +18,7 @@ from .stages import STAGES, Verdict, Where
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WIDTH = 88  # of text
 _MAX_WORKERS = 8  # that have a row of their own
 
 
@@ -69,9 +71,8 @@ class LoaderReport:
 
     def __str__(self) -> str:
         """The verdict, who does what for how long, and what is in a batch."""
-        return "\n".join(
-            [f"{self.verdict}: {self.remedy}", "", *self._facts(), "", *self._tables()]
-        )
+        said = fill(f"{self.verdict}: {self.remedy}", _WIDTH)
+        return "\n".join([said, "", *self._facts(), "", *self._tables()])
 
     def __repr__(self) -> str:
         """In one line."""

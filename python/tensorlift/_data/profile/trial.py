@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, repeat
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from .random_state import restored
 from .run import NoBatchError, run
 from .watch import WatchedCollate
 
-_ENOUGH = 12  # batches of each
+_ENOUGH = 15  # batches of each
 _LONGEST = 10.0  # seconds
 
 
@@ -94,26 +95,41 @@ def _cost(many: list[Made]) -> Cost:
 
 
 class _InTurn(WatchedCollate):
-    """The loader's collate_fn and ours by turns, if they give the same batch."""
+    """The loader's collate_fn and ours by turns, if they give the same batch.
+
+    A turn is one batch, then two, then four: a worker makes a batch while its last one is sent, and
+    those two had better be of the same function.
+    """
 
     def __init__(self, collate_fn: Callable[[Any], Any], log: Log) -> None:
         super().__init__(collate_fn, log)
-        self._next: Way = "compare"  # in this process
+        self._ways = _ways()  # of this process
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker that is spawned."""
+        return {**super().__getstate__(), "_ways": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _ways=_ways())
 
     def collate(self, samples: Any) -> tuple[Any, Way]:
         """The batch; the first time by both."""
-        way = self._next
-        if way == "compare":
-            ours = _ours(samples)
-            batch = self.collate_fn(samples)
-            is_same = ours is not None and _are_equal(batch, ours)
-            self._next = "theirs" if is_same else "different"
-            return batch, "compare" if is_same else "different"
+        way = next(self._ways)
         if way == "ours":
-            self._next = "theirs"
             return collate(samples), way
-        self._next = "ours" if way == "theirs" else way
-        return self.collate_fn(samples), way
+        ours = _ours(samples) if way == "compare" else None
+        batch = self.collate_fn(samples)
+        if way == "compare" and (ours is None or not _are_equal(batch, ours)):
+            self._ways = repeat("different")
+            return batch, "different"
+        return batch, way
+
+
+def _ways() -> Iterator[Way]:
+    yield "compare"
+    for turn in chain((1, 2), repeat(4)):
+        yield from repeat("theirs", turn)
+        yield from repeat("ours", turn)
 
 
 def _ours(samples: Any) -> Any:
