@@ -47,6 +47,7 @@ IN_README = [  # case, peer; in the order of the page
 TITLES = {
     "convert": "A list of tensors:",
     "batch": "One tensor:",
+    "ragged": "Sequences and images of different sizes:",
     "cast": "Casts (of pairs of dtypes, times per number):",
     "loader": "A batch of samples (times per sample; of the tree, per array):",
     "transfer": "To an accelerator:",

@@ -302,7 +302,15 @@ print(wrong)
 
 
 def test_every_suite_is_a_choice_of_the_command():
-    assert list(command.SUITES) == ["convert", "cast", "batch", "loader", "samples", "transfer"]
+    assert list(command.SUITES) == [
+        "convert",
+        "cast",
+        "batch",
+        "ragged",
+        "loader",
+        "samples",
+        "transfer",
+    ]
 
 
 def test_cells_of_a_grid(capsys):

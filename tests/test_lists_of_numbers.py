@@ -29,6 +29,22 @@ def test_values_and_dtypes_are_those_of_torch_tensor(numbers):
             assert torch.equal(ours.nan_to_num(7.0), expected.nan_to_num(7.0))
 
 
+@pytest.mark.parametrize("bits", [0, 1, 15, 29, 30, 31, 59, 60, 61, 62])
+def test_ints_of_any_number_of_digits(bits):
+    """Python keeps them in digits of 15 or 30 bits."""
+    numbers = [sign * ((1 << bits) + more) for sign in (1, -1) for more in (-1, 0, 1)]
+    assert tensorlift.pad([numbers]).batch.tolist() == [numbers]
+    assert tensorlift.pad([[*numbers, True]]).batch.tolist() == [[*numbers, 1]]
+
+
+def test_an_int_that_does_not_fit_is_torchs_error():
+    assert tensorlift.pad([[(1 << 63) - 1, -(1 << 63)]]).batch.tolist() == [
+        [(1 << 63) - 1, -(1 << 63)]
+    ]
+    with pytest.raises(TypeError, match=r"arrays\[0\]: expected an array, a tensor or a list"):
+        tensorlift.pad([[1, 1 << 63]])
+
+
 def test_the_default_dtype_is_followed():
     torch.set_default_dtype(torch.float64)
     try:

@@ -263,3 +263,24 @@ def test_offsets_of_a_place():
         assert same_bits(
             jagged.offsets, tensorlift.jagged(sequences(), offsets_dtype=dtype).offsets
         )
+
+
+def test_positions_of_offsets_of_any_strides():
+    offsets = torch.tensor([[0, 9], [2, 9], [2, 9], [5, 9]])[:, 0]
+    jagged = tensorlift.Jagged(torch.zeros(5), offsets)
+    assert jagged.position_ids().tolist() == [0, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("offsets", [[0, 3, 2], [4, 0], [-(1 << 63), (1 << 63) - 1]])
+def test_positions_of_offsets_that_decrease(offsets):
+    jagged = tensorlift.Jagged(torch.zeros(5), torch.tensor(offsets))
+    with pytest.raises(ValueError, match=r"^offsets: expected numbers that do not decrease, got"):
+        jagged.position_ids()
+
+
+@pytest.mark.parametrize(
+    "offsets", [torch.zeros(3), torch.zeros(0, dtype=torch.int64), torch.zeros(2, 2).long()]
+)
+def test_offsets_are_a_row_of_integers(offsets):
+    with pytest.raises(TypeError, match=r"^offsets: expected a 1-D tensor of int32 or int64"):
+        tensorlift.Jagged(torch.zeros(5), offsets).position_ids()

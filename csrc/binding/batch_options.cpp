@@ -7,6 +7,7 @@
 #include "binding/torch_objects.h"
 #include "copy/cast.h"
 #include "errors.h"
+#include "memory/host_memory.h"
 
 namespace tensorlift {
 namespace {
@@ -200,6 +201,18 @@ c10::ScalarType parse_offsets_dtype(py::handle dtype) {
                      repr_of(dtype) + ".");
   }
   return *parsed;
+}
+
+at::Tensor parse_offsets(py::handle offsets) {
+  constexpr const char* kExpected = "a 1-D tensor of int32 or int64 in the host's memory";
+  if (!is_tensor(offsets)) refuse_type("offsets", kExpected, offsets);
+  at::Tensor tensor = unpack_tensor(offsets);
+  const bool is_integer = tensor.scalar_type() == c10::kInt || tensor.scalar_type() == c10::kLong;
+  const bool is_plain = has_plain_memory(tensor) && tensor.is_cpu();
+  if (!is_integer || !is_plain || tensor.dim() != 1 || tensor.numel() == 0) {
+    refuse_type("offsets", kExpected, offsets);
+  }
+  return tensor;
 }
 
 void parse_padding(const PaddingArguments& arguments, BatchOptions& options) {

@@ -21,6 +21,9 @@ void parse_dim(py::handle dim, BatchOptions& options);
 // `offsets_dtype` of jagged: torch.int64 or torch.int32.
 [[nodiscard]] c10::ScalarType parse_offsets_dtype(py::handle dtype);
 
+// A 1-D tensor of such a dtype in the host's memory, with at least one number.
+[[nodiscard]] at::Tensor parse_offsets(py::handle offsets);
+
 // What pad takes besides: a number; "right" or "left", or one for each dimension; None, a positive
 // int, or one for each dimension; the same, and None for some of them; None, "right" or "left"; a
 // bool or a torch.dtype; None, an int or several.

@@ -234,6 +234,10 @@ void define_batches(py::module_& module) {
       py::arg("stream"), py::arg("threads"),
       "(tokens, position_ids, cu_seqlens, sequences, row_offsets): see tensorlift.pack.");
   module.def(
+      "position_ids",
+      [](py::handle offsets) { return wrap_tensor(position_ids(parse_offsets(offsets))); },
+      py::arg("offsets"), "See tensorlift.Jagged.position_ids; for offsets of the host.");
+  module.def(
       "send_tensors",
       [](py::handle tensors, py::handle device, py::handle non_blocking, py::handle stream,
          py::handle threads) {

@@ -62,11 +62,25 @@ std::optional<c10::ScalarType> dtype_of_numbers(PyObject* list, const Shape& sha
   return any_int || is_empty ? c10::kLong : c10::kBool;
 }
 
+// What most lists are: ints alone. False: something is no int, or does not fit.
+bool read_integers(PyObject* list, NumberList& read) {
+  read.dtype = c10::kLong;
+  auto write = [&read](c10::ArrayRef<PyObject*> numbers) {
+    const std::size_t begin = read.elements.size();
+    read.elements.resize(begin + numbers.size() * sizeof(std::int64_t));
+    return write_exact_integers(numbers,
+                                reinterpret_cast<std::int64_t*>(read.elements.data() + begin));
+  };
+  return for_each_innermost(list, read.shape, 0, write);
+}
+
 }  // namespace
 
 std::optional<NumberList> read_number_list(PyObject* list) {
   NumberList read;
   if (!read_shape(list, read.shape)) return std::nullopt;
+  if (read_integers(list, read)) return read;
+  read.elements.clear();
   const auto dtype = dtype_of_numbers(list, read.shape);
   const bool is_float = dtype == c10::kFloat || dtype == c10::kDouble;
   if (!dtype || !(is_float || dtype == c10::kLong || dtype == c10::kBool)) return std::nullopt;

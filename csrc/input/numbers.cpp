@@ -18,6 +18,33 @@ void write_values(c10::ArrayRef<PyObject*> values, const ScalarType& type, void*
   }
 }
 
+// How far ahead numbers are loaded into the cache: each is an object of its own.
+constexpr std::size_t kNumbersAhead = 64;
+
+// The value of an int of one digit, without a call; false: it may have more.
+bool read_small(PyObject* number, std::int64_t& value) {
+#if PY_VERSION_HEX >= 0x030C0000
+  auto* integer = reinterpret_cast<PyLongObject*>(number);
+  if (PyUnstable_Long_IsCompact(integer) == 0) return false;
+  value = PyUnstable_Long_CompactValue(integer);
+  return true;
+#elif PY_VERSION_HEX >= 0x030B0000
+  const Py_ssize_t digits = Py_SIZE(number);  // negative where the number is
+  if (digits < -1 || digits > 1) return false;
+  value = digits == 0 ? 0 : digits * reinterpret_cast<PyLongObject*>(number)->ob_digit[0];
+  return true;
+#else
+  return false;
+#endif
+}
+
+bool read_integer(PyObject* number, std::int64_t& value) {
+  if (read_small(number, value)) return true;
+  int overflow = 0;
+  value = PyLong_AsLongLongAndOverflow(number, &overflow);
+  return overflow == 0;
+}
+
 }  // namespace
 
 std::optional<c10::ScalarType> integer_dtype(c10::ArrayRef<PyObject*> values) {
@@ -65,10 +92,14 @@ bool write_integers(c10::ArrayRef<PyObject*> values, c10::ScalarType dtype, void
     return true;
   }
   auto* next = static_cast<std::int64_t*>(elements);
-  for (PyObject* value : values) {
-    int overflow = 0;
-    *next++ = PyLong_AsLongLongAndOverflow(value, &overflow);
-    if (overflow != 0) return false;
+  return std::all_of(values.begin(), values.end(),
+                     [&next](PyObject* value) { return read_integer(value, *next++); });
+}
+
+bool write_exact_integers(c10::ArrayRef<PyObject*> values, std::int64_t* elements) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i + kNumbersAhead < values.size()) __builtin_prefetch(values[i + kNumbersAhead]);
+    if (!PyLong_CheckExact(values[i]) || !read_integer(values[i], elements[i])) return false;
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <c10/core/ScalarType.h>
 #include <c10/util/ArrayRef.h>
 
+#include <cstdint>
 #include <optional>
 
 #include "binding/python_api.h"
@@ -25,6 +26,10 @@ namespace tensorlift {
 // Writes objects with this integer_dtype(). False as above.
 [[nodiscard]] bool write_integers(c10::ArrayRef<PyObject*> values, c10::ScalarType dtype,
                                   void* elements);
+
+// Writes objects that are exactly int as int64. False as above. One pass over the objects, which
+// are most of what a tokenizer's list costs.
+[[nodiscard]] bool write_exact_integers(c10::ArrayRef<PyObject*> values, std::int64_t* elements);
 
 // Writes objects that have a scalar_dtype().
 void write_scalars(c10::ArrayRef<PyObject*> values, void* elements);

@@ -25,6 +25,16 @@ std::vector<std::int64_t> lengths_of(const Sources& sources) {
   return lengths;
 }
 
+std::vector<std::int64_t> in_order(c10::ArrayRef<std::int64_t> lengths,
+                                   c10::ArrayRef<std::int64_t> indices) {
+  std::vector<std::int64_t> ordered;
+  ordered.reserve(indices.size());
+  for (const std::int64_t index : indices) {
+    ordered.push_back(lengths[static_cast<std::size_t>(index)]);
+  }
+  return ordered;
+}
+
 at::Tensor tensor_of(const std::vector<std::int64_t>& numbers) {
   const at::Tensor tensor =
       make_output({static_cast<std::int64_t>(numbers.size())}, c10::kLong, OutputMemory::kPageable);
@@ -32,35 +42,31 @@ at::Tensor tensor_of(const std::vector<std::int64_t>& numbers) {
   return tensor;
 }
 
-// For each sequence in the packed order the numbers from 0 to its length, all read from the same
-// memory.
+// For each sequence the numbers from 0 to its length, all read from the same memory.
 class Positions {
  public:
-  explicit Positions(const PackedRows& rows, c10::ArrayRef<std::int64_t> lengths)
-      : numbers_(longest(lengths)) {
+  explicit Positions(c10::ArrayRef<std::int64_t> lengths) : numbers_(longest(lengths)) {
     std::iota(numbers_.begin(), numbers_.end(), std::int64_t{0});
-    ArrayView view;
-    const std::int64_t stride = sizeof(std::int64_t);
-    view.data = numbers_.data();
-    view.strides = &stride;
-    view.ndim = 1;
-    view.element = {c10::kLong, ElementKind::kTwin, sizeof(std::int64_t)};
-    sources_.reserve(rows.sequences.size());
-    for (const std::int64_t sequence : rows.sequences) {
-      const std::int64_t length = lengths[static_cast<std::size_t>(sequence)];
-      view.shape = &length;
-      sources_.add(view, length);
-    }
-    if (!rows.sequences.empty()) return;
-    static constexpr std::int64_t kNone = 0;
-    view.shape = &kNone;
-    sources_.add(view, 0);
+    sources_.reserve(lengths.size());
+    for (const std::int64_t length : lengths) add(length);
+    if (lengths.empty()) add(0);
   }
   [[nodiscard]] const Sources& sources() const { return sources_; }
 
  private:
   static std::size_t longest(c10::ArrayRef<std::int64_t> lengths) {
-    return static_cast<std::size_t>(*std::max_element(lengths.begin(), lengths.end()));
+    const auto* most = std::max_element(lengths.begin(), lengths.end());
+    return most == lengths.end() ? 0 : static_cast<std::size_t>(*most);
+  }
+  void add(std::int64_t length) {
+    static constexpr std::int64_t kStride = sizeof(std::int64_t);
+    ArrayView view;
+    view.data = numbers_.data();
+    view.shape = &length;
+    view.strides = &kStride;
+    view.ndim = 1;
+    view.element = {c10::kLong, ElementKind::kTwin, sizeof(std::int64_t)};
+    sources_.add(view, length);
   }
 
   std::vector<std::int64_t> numbers_;
@@ -75,17 +81,31 @@ JoinOptions joining(std::optional<c10::ScalarType> dtype) {
   return options;
 }
 
-at::Tensor begins_of(const PackedRows& rows, c10::ArrayRef<std::int64_t> lengths) {
-  const auto count = static_cast<std::int64_t>(rows.sequences.size());
+at::Tensor begins_of(c10::ArrayRef<std::int64_t> lengths) {
+  const auto count = static_cast<std::int64_t>(lengths.size());
   const at::Tensor begins = make_output({count + 1}, c10::kInt, OutputMemory::kPageable);
   auto* next = static_cast<std::int32_t*>(begins.mutable_data_ptr());
   std::int64_t begin = 0;
   *next++ = 0;
-  for (const std::int64_t sequence : rows.sequences) {
-    begin += lengths[static_cast<std::size_t>(sequence)];
-    *next++ = static_cast<std::int32_t>(begin);
-  }
+  for (const std::int64_t length : lengths) *next++ = static_cast<std::int32_t>(begin += length);
   return begins;
+}
+
+template <typename T>
+std::vector<std::int64_t> lengths_between(const at::Tensor& offsets) {
+  const auto* next = static_cast<const T*>(offsets.const_data_ptr());
+  const std::int64_t stride = offsets.stride(0);
+  std::vector<std::int64_t> lengths;
+  lengths.reserve(static_cast<std::size_t>(offsets.size(0)));
+  for (std::int64_t i = 1; i < offsets.size(0); ++i, next += stride) {
+    std::int64_t length = 0;
+    if (__builtin_sub_overflow(next[stride], next[0], &length) || length < 0) {
+      throw ValueError("offsets: expected numbers that do not decrease, got " +
+                       std::to_string(next[0]) + " before " + std::to_string(next[stride]) + ".");
+    }
+    lengths.push_back(length);
+  }
+  return lengths;
 }
 
 void check_total(const Layout& layout) {
@@ -106,17 +126,27 @@ Packed make_packed(py::handle arrays, const PackOptions& options) {
   check_total(plan_layout(reader.sources(), options.layout));
   const c10::ScalarType dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
 
-  const std::vector<std::int64_t> lengths = lengths_of(reader.sources());
+  std::vector<std::int64_t> lengths = lengths_of(reader.sources());
   const PackedRows rows = pack_rows(lengths, options.max_tokens, options.strategy);
   const Sources ordered = rows.sequences.empty() ? reader.sources()  // all without elements
                                                  : reader.sources().in_order(rows.sequences);
   const BatchPlan tokens(ordered, joining(dtype));
-  const Positions positions(rows, lengths);
+  lengths = in_order(lengths, rows.sequences);
+  const Positions positions(lengths);
   const BatchPlan position_ids(positions.sources(), joining(c10::kLong));
 
-  auto made = make_new_batches({{tokens, begins_of(rows, lengths)}, {position_ids, {}}}, options);
+  auto made = make_new_batches({{tokens, begins_of(lengths)}, {position_ids, {}}}, options);
   return {std::move(made[0].values), std::move(made[1].values), std::move(made[0].extents),
           tensor_of(rows.sequences), tensor_of(rows.offsets)};
+}
+
+at::Tensor position_ids(const at::Tensor& offsets) {
+  const std::vector<std::int64_t> lengths = offsets.scalar_type() == c10::kInt
+                                                ? lengths_between<std::int32_t>(offsets)
+                                                : lengths_between<std::int64_t>(offsets);
+  const Positions positions(lengths);
+  const BatchPlan plan(positions.sources(), joining(c10::kLong));
+  return std::move(make_new_batches({{plan, {}}}, {})[0].values);
 }
 
 }  // namespace tensorlift

@@ -27,4 +27,8 @@ struct Packed {
 // GIL held; released while elements are copied, if that is much, or sent.
 [[nodiscard]] Packed make_packed(py::handle arrays, const PackOptions& options);
 
+// int64 [end]: how far each place is behind the offset before it. `offsets`: [arrays + 1], int32 or
+// int64, of the host, from 0 on. Throws ValueError where they decrease. GIL held; as above.
+[[nodiscard]] at::Tensor position_ids(const at::Tensor& offsets);
+
 }  // namespace tensorlift

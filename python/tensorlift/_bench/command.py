@@ -17,11 +17,12 @@ from .._cli.errors import CommandError
 from .._cli.terminal import print_table, progress
 from .._cli.written import check_plot, check_writable, written
 from .._text import printable
-from . import batch, cast, convert, loader, own, report, samples, transfer
+from . import batch, cast, convert, loader, own, ragged, report, samples, transfer
 from .harness import Result, Settings, Suite, check, measure
 
 SUITES: Mapping[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (convert, cast, batch, loader, samples, transfer)
+    module.SUITE.name: module.SUITE
+    for module in (convert, cast, batch, ragged, loader, samples, transfer)
 }
 _QUIET = 0.25  # of the cores: more work by others shows in the times
 

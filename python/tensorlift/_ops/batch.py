@@ -416,6 +416,8 @@ class Jagged(NamedTuple):
             >>> tensorlift.jagged([[7, 8, 9], [5, 6]]).position_ids()
             tensor([0, 1, 2, 0, 1])
         """
+        if type(self.offsets) is torch.Tensor and self.offsets.device.type == "cpu":
+            return _C.position_ids(self.offsets)
         total = self.values.shape[0]
         begins = self.offsets[:-1].repeat_interleave(self.lengths, output_size=total)
         return torch.arange(total, device=self.values.device) - begins
