@@ -27,14 +27,17 @@ from typing import IO
 
 import tomllib
 
-from interpreters import find_clang, find_python
+from support.interpreters import find_clang, find_python
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_COPIED = (".git", ".venv", "build", "dist", "*.egg-info", "*.so", "__pycache__", ".*_cache")
 STEP_SECONDS = 1800  # a step that takes longer is ended
 
 # The fake accelerator has a step of its own; the others are the same in every row.
-NOT_RUN = ("test_on_device.py", "test_native.py", "test_pip_versions.py", "integrations")
+NOT_RUN = (
+    *("test_on_device.py", "sources/test_native.py", "installation/test_pip_versions.py"),
+    "integrations",
+)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TEST_REQUIREMENTS = PROJECT["project"]["optional-dependencies"]["test"]
 BUILD_REQUIREMENTS = PROJECT["build-system"]["requires"]

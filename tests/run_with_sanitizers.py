@@ -32,41 +32,40 @@ ASAN_OPTIONS = {
 UBSAN_OPTIONS = {"halt_on_error": "1", "print_stacktrace": "1"}
 
 # Tests of the build, and of other libraries, run nothing of ours that other tests do not.
-NOT_SANITIZED = ["tests/test_build.py", "tests/integrations", "tests/robustness/test_sdist.py"]
-NOT_SANITIZED += ["tests/test_pip_versions.py", "tests/test_typing.py"]
+NOT_SANITIZED = ["tests/installation", "tests/integrations", "tests/documents/test_typing.py"]
 # Of tests/test_on_device.py nothing is left: its first test is the part "device", and the others
 # compile the module again, without sanitizers, to see whether tests notice seeded faults.
 NOT_SANITIZED += ["tests/test_on_device.py"]
 # Brings sanitizers of its own, and programs that do not run beside these.
-NOT_SANITIZED += ["tests/test_native.py"]
+NOT_SANITIZED += ["tests/sources/test_native.py"]
 # Has an allocator of its own, which would take the place of ASan's.
 NOT_SANITIZED += ["tests/robustness/test_allocation_failures.py"]
 
 # The allocator of GCC's ASan is not safe to fork while other threads allocate: a forked child may
 # hang in its first malloc. These fork beside threads.
 DESELECTED = [
-    "tests/test_collate.py::test_in_a_data_loader",
-    "tests/test_collate.py::test_a_batch_from_a_worker_lies_in_segments",
-    "tests/test_collate.py::test_a_batch_may_be_changed_in_the_worker",
-    "tests/test_collate.py::test_iterable_datasets_and_batch_samplers",
-    "tests/test_collate.py::test_errors_of_a_worker_reach_the_consumer",
-    "tests/test_collate.py::test_tuples_of_text_stay_tuples_on_their_way_out_of_a_worker",
-    "tests/test_collate_options.py::test_it_pickles_and_works_in_workers",
-    "tests/test_concurrency.py::test_fork_after_threads_have_worked",
-    "tests/test_concurrency.py::test_fork_while_another_thread_copies",
-    "tests/test_concurrency.py::test_in_loader_workers",
-    "tests/test_concurrency.py::test_threads_keep_the_nice_level_of_the_process",
+    "tests/data/test_collate.py::test_in_a_data_loader",
+    "tests/data/test_collate.py::test_a_batch_from_a_worker_lies_in_segments",
+    "tests/data/test_collate.py::test_a_batch_may_be_changed_in_the_worker",
+    "tests/data/test_collate.py::test_iterable_datasets_and_batch_samplers",
+    "tests/data/test_collate.py::test_errors_of_a_worker_reach_the_consumer",
+    "tests/data/test_collate.py::test_tuples_of_text_stay_tuples_on_their_way_out_of_a_worker",
+    "tests/data/test_collate_options.py::test_it_pickles_and_works_in_workers",
+    "tests/robustness/test_concurrency.py::test_fork_after_threads_have_worked",
+    "tests/robustness/test_concurrency.py::test_fork_while_another_thread_copies",
+    "tests/robustness/test_concurrency.py::test_in_loader_workers",
+    "tests/robustness/test_concurrency.py::test_threads_keep_the_nice_level_of_the_process",
     "tests/robustness/test_threads.py",
-    "tests/test_segments.py::test_a_worker_is_killed",
+    "tests/data/test_segments.py::test_a_worker_is_killed",
     "tests/device/test_device_prefetcher.py::test_a_data_loader",
     "tests/device/test_transfer.py::test_in_a_data_loaders_pin_memory_thread",
     "tests/device/test_device_prefetcher.py::test_batches_of_workers_through_the_pin_memory_thread",
 ]
 # ASan keeps freed memory for a while, so that a late use is seen, and so nothing else keeps any.
 DESELECTED += [
-    "tests/test_memory.py::test_dead_copies_leave_bounded_memory_behind",
-    "tests/test_memory.py::test_a_chunk_of_tensor_objects_serves_again",
-    "tests/test_memory.py::test_large_batches_are_given_back",
+    "tests/operations/test_memory.py::test_dead_copies_leave_bounded_memory_behind",
+    "tests/operations/test_memory.py::test_a_chunk_of_tensor_objects_serves_again",
+    "tests/operations/test_memory.py::test_large_batches_are_given_back",
     "tests/robustness/test_accounting.py",
 ]
 # Wants the process to die of a signal that ASan has a handler of its own for.
@@ -75,7 +74,7 @@ DESELECTED += [
 ]
 # NaN as an integer is whatever a loop makes of it; the loops are others here (-O1, no AVX2).
 DESELECTED += [
-    f"tests/test_cast.py::test_every_pair_is_bit_for_bit_what_torch_gives[{source}-{target}]"
+    f"tests/operations/test_cast.py::test_every_pair_is_bit_for_bit_what_torch_gives[{source}-{target}]"
     for source in ("float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
     for target in ("int32", "int64", "uint64")
 ]

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, needs_compiler
 from seeded_faults.edits import EDITS, FAULTS
 from seeded_faults.source import edited, write_tree
+from support.tree import ROOT, needs_compiler
 
 pytestmark = needs_compiler
 

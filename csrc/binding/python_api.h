@@ -1,5 +1,5 @@
 // The binding layer's one way to Python and NumPy. Only its files may include this (and never
-// Python.h or NumPy's headers themselves): tests/test_includes.py keeps the list.
+// Python.h or NumPy's headers themselves): tests/sources/test_includes.py keeps the list.
 #pragma once
 
 // torch's own copy of pybind11, so that both sides speak one version. Includes Python.h. Its

@@ -1,7 +1,7 @@
 """All private names of torch's Python half that tensorlift uses.
 
 What of torch's C++ internals is used stands, with an assertion for each of these, in
-tests/test_torch_internals.py.
+tests/sources/test_torch_internals.py.
 """
 
 from __future__ import annotations

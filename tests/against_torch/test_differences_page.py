@@ -1,10 +1,8 @@
 """The manual's table of differences from torch is that of the tests."""
 
-from pathlib import Path
-
 from against_torch.differences import DIFFERENCES, as_table
+from support.tree import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "python" / "docs" / "differences.md"
 
 

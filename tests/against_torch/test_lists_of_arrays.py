@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import tensorlift
 from against_torch.outcome import outcome
-from conftest import examples, same_bits
-from strategies import CHANGES, arrays, shapes
+from support.amount import examples
+from support.inputs import same_bits
+from support.strategies import CHANGES, arrays, shapes
 
 # Those that torch has, for the most part.
 DTYPES = ["?", "i1", "i4", "i8", "u1", "f2", "f4", "f8", "c8"]

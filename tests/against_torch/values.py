@@ -20,8 +20,8 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from conftest import misaligned, odd_strides, read_only
-from strategies import Subclass, memory_mapped
+from support.inputs import misaligned, odd_strides, read_only
+from support.strategies import Subclass, memory_mapped
 
 Pair = collections.namedtuple("Pair", ["x", "y"])
 

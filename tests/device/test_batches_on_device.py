@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import tensorlift
-from conftest import same_bits
-from device_fixtures import NAME
-from test_batch_parity import OPTIONS, lists, options_for
+from support.batches import OPTIONS, lists, options_for
+from support.device_fixtures import NAME
+from support.inputs import same_bits
 
 
 def parts(result) -> list[torch.Tensor]:

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tensorlift
-from conftest import same_bits
-from device_fixtures import NAME
-from strategies import TARGETS
-from test_batch_parity import lists
+from support.batches import lists
+from support.device_fixtures import NAME
+from support.inputs import same_bits
+from support.strategies import TARGETS
 
 DEVICE = torch.device(NAME, 0)
 SMALL = {"x": (3,), "y": (2, 5), "empty": (0, 2), "scalar": ()}

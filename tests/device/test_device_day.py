@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from conftest import ROOT
-from device_fixtures import needs_fake
+from support.device_fixtures import needs_fake
+from support.tree import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 

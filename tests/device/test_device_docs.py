@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from device_fixtures import NAME, needs_fake
-from test_docs import PAGES, ROOT, blocks_of, check, is_for_a_device
+from support.device_fixtures import NAME, needs_fake
+from support.pages import PAGES, blocks_of, check, is_for_a_device
+from support.tree import ROOT
 
 ON_A_DEVICE = [page for page in PAGES if any(map(is_for_a_device, blocks_of(page)))]
 

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import tensorlift
-from device_fixtures import NAME, needs_fake
+from support.device_fixtures import NAME, needs_fake
 from tensorlift import _C
 
 DEVICE = torch.device(NAME, 0)
@@ -439,7 +439,7 @@ def test_the_process_ends_though_an_iterator_is_left():
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-import device_fixtures, numpy as np, tensorlift
+import support.device_fixtures, numpy as np, tensorlift
 batches = iter(tensorlift.DevicePrefetcher([np.ones(1000)] * 9, {NAME!r}))
 next(batches)
 """

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import tensorlift
-from device_fixtures import NAME, needs_fake
+from support.device_fixtures import NAME, needs_fake
 
 SAMPLES = [{"x": np.full((4, 5), i, np.float32), "y": i} for i in range(24)]
 

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import tensorlift
-from device_fixtures import NAME
+from support.device_fixtures import NAME
 
 pytestmark = [
     pytest.mark.long,

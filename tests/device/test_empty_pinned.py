@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tensorlift
-from device_fixtures import NAME, needs_fake, same
+from support.device_fixtures import NAME, needs_fake, same
 from tensorlift import _C
 
 BIG = 1 << 18  # float64 numbers: 2 MiB, which is sent on its own

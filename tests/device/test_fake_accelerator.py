@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fake_accelerator
-from device_fixtures import wait_until
+from support.device_fixtures import wait_until
 
 FAKE = fake_accelerator.load()
 TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import tensorlift
-from device_fixtures import NAME, needs_fake
+from support.device_fixtures import NAME, needs_fake
 
 ROWS = [
     {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tensorlift
-from device_fixtures import NAME, needs_fake
+from support.device_fixtures import NAME, needs_fake
 
 
 def some_tensors():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tensorlift
-from device_fixtures import (
+from support.device_fixtures import (
     NAME,
     mixed,
     needs_capture_check,

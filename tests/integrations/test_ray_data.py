@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import tensorlift
-from test_docs import GUIDES, blocks_of, is_for_ray
+from support.pages import GUIDES, blocks_of, is_for_ray
 
 ray = pytest.importorskip("ray", minversion="2.47")
 NumpyBatchCollateFn = pytest.importorskip("ray.data.collate_fn").NumpyBatchCollateFn

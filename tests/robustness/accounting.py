@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-import kinds
+from support import kinds
 from tensorlift import _C
 
 LIST = 10  # items of a list: short, so that there are many calls

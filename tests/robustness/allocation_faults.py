@@ -51,8 +51,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch  # noqa: E402
 
-import kinds  # noqa: E402
 import tensorlift  # noqa: E402
+from support import kinds  # noqa: E402
 
 LIST = 5
 LIMIT = 5000  # allocations of a call; kinds are small

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import kinds
+from support import kinds
 from tensorlift import _C
 
 # Leaks with our module in their stack that are none: (words in the stack, reason).

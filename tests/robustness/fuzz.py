@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 import tensorlift
-from conftest import same_bits
-from strategies import CHANGES, DTYPES, TARGETS
+from support.inputs import same_bits
+from support.strategies import CHANGES, DTYPES, TARGETS
 from tensorlift import reference
 
 STEPS = 25

@@ -23,8 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import kinds
 import tensorlift
+from support import kinds
 
 LIST = 20
 HANGS_AFTER_S = 120

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import needs_compiler
+from support.tree import needs_compiler
 
 pytestmark = [
     pytest.mark.long,

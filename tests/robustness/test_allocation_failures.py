@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import needs_compiler
+from support.tree import needs_compiler
 
 pytest.importorskip("_testcapi")
 

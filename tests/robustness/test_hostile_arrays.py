@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import tensorlift
-from conftest import same_bits
+from support.inputs import same_bits
 
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

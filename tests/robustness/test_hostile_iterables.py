@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-import kinds
 import tensorlift
+from support import kinds
 
 
 class Tracked(np.ndarray):

@@ -7,13 +7,11 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
-from pathlib import Path
 
 import pytest
 
 import tensorlift
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from support.tree import ROOT
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data._utils import worker
 
 import tensorlift
-from conftest import examples
+from support.amount import examples
 from tensorlift import _C
 
 pytestmark = pytest.mark.skipif(not _C.has_segments(), reason="needs Linux")

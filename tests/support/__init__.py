@@ -1,0 +1,1 @@
+"""What tests share: inputs, comparisons, what is compiled, where things lie."""
