@@ -108,7 +108,10 @@ bool SourceReader::extend_by_tensor(PyObject* item) {
   } else {
     ArrayView view;
     if (!view_of_common_tensor(tensor, view, tensor_strides_)) return false;
-    if (!sources_.extend(view) && !sources_.extend_ragged(view)) return false;
+    if (!sources_.extend(view) && !sources_.extend_ragged(view)) {
+      if (!impl.is_contiguous()) return false;  // only then its elements may be too many
+      sources_.add(view, impl.numel());
+    }
     signature_.set(impl);
   }
   if (storages_.empty()) storages_.reserve(items_.size());
