@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import tensorlift
 from support import amount
-from support.tree import INTEGRATIONS, IS_WRITABLE, write_elsewhere
+from support.tree import IS_WRITABLE, WORLD, write_elsewhere
 from tensorlift import reference
 
 if not IS_WRITABLE and "TENSORLIFT_TEST_BUILD" not in os.environ:
@@ -33,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--all",
         action="store_true",
         help="also the long tests: native programs under sanitizers, seeded faults, allocations "
-        "that fail, lists of gigabytes, benchmarks, type checkers, pips, integrations",
+        "that fail, lists of gigabytes, benchmarks, type checkers, pips, tests/world",
     )
 
 
@@ -43,8 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Integrations are long tests, and to import what they integrate takes a while."""
-    return True if collection_path == INTEGRATIONS and not config.getoption("--all") else None
+    """Tests with other libraries are long ones, and to import those takes a while."""
+    return True if collection_path == WORLD and not config.getoption("--all") else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -65,16 +66,16 @@ def pytest_collection_finish() -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config):
     if left_out := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(
-            f"{left_out} long tests, and the integrations, were left out. All: pytest --all"
+            f"{left_out} long tests, and tests/world, were left out. All: pytest --all"
         )
     reports = terminalreporter.stats.get("passed", [])
     if faults := sum("test_seeded_fault_is_noticed" in r.nodeid for r in reports):
         terminalreporter.write_line(f"faults seeded and noticed: {faults - 1}")
-    ran = {
-        r.nodeid.split("test_")[1].split(".py")[0] for r in reports if "integrations/" in r.nodeid
-    }
-    if ran:
-        terminalreporter.write_line(f"integrations that ran: {', '.join(sorted(ran))}")
+    for outcome, what in (("passed", "ran"), ("skipped", "were skipped")):
+        reports = terminalreporter.stats.get(outcome, [])
+        of_files = (re.search(r"world/test_(\w+)\.py", r.nodeid) for r in reports)
+        if names := {found[1] for found in of_files if found}:
+            terminalreporter.write_line(f"of tests/world {what}: {', '.join(sorted(names))}")
 
 
 @pytest.fixture(params=["native", "reference"])

@@ -2,12 +2,14 @@
 
     python tests/run_matrix.py            all rows, one after another
     python tests/run_matrix.py 3.10 clang some
+    python tests/run_matrix.py world world-torchvision
     python tests/run_matrix.py --list     what there is
 
 A row is a virtual environment, an installation from a copy of this source tree, the tests on the
-host and those on the fake accelerator. It goes on after a row that fails; the table comes at the
-end, and the output of each row is kept in a file. Packages come from the index that pip is set to;
-a row with a CUDA build of torch takes 6 GB of disk until it is done.
+host and those on the fake accelerator; or tests/world alone, and the libraries that it is for. It
+goes on after a row that fails; the table comes at the end, and the output of each row is kept in a
+file. Packages come from the index that pip is set to; a row with a CUDA build of torch takes 6 GB
+of disk until it is done.
 """
 
 from __future__ import annotations
@@ -36,10 +38,11 @@ STEP_SECONDS = 1800  # a step that takes longer is ended
 # The fake accelerator has a step of its own; the others are the same in every row.
 NOT_RUN = (
     *("test_on_device.py", "sources/test_native.py", "installation/test_pip_versions.py"),
-    "integrations",
+    "world",
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TEST_REQUIREMENTS = PROJECT["project"]["optional-dependencies"]["test"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+TEST_REQUIREMENTS = EXTRAS["test"]
 BUILD_REQUIREMENTS = PROJECT["build-system"]["requires"]
 
 
@@ -53,6 +56,7 @@ class Row:
     isolated: bool = True  # False: pip install --no-build-isolation --no-deps
     clang: bool = False
     of_the_system: bool = False  # the distribution's interpreter; timings follow the tests
+    extra: str = ""  # of the project: its libraries are installed, and tests/world alone is run
 
 
 ROWS = {
@@ -73,6 +77,10 @@ ROWS = {
         "3.11",
         ("torch==2.13.0",),
         of_the_system=True,
+    ),
+    "world": Row("the libraries of the extra", "3.11", ("torch==2.13.0",), extra="world"),
+    "world-torchvision": Row(
+        "those that want torchvision", "3.11", ("torch==2.13.0",), extra="world-torchvision"
     ),
     "3.13t": Row("free-threaded", "3.13t", ("torch==2.11.0", "numpy==2.4.*")),
 }
@@ -152,6 +160,9 @@ class Runner:
         self.step("environment", str(interpreter), "-m", "venv", str(self.folder / "venv"))
         self.install()
         self.versions()
+        if self.row.extra:
+            self.result.host = self.tests("other libraries", "--all", "tests/world")
+            return
         self.result.host = self.tests(
             "host tests", "tests", *(f"--ignore=tests/{p}" for p in NOT_RUN)
         )
@@ -164,6 +175,7 @@ class Runner:
     def install(self) -> None:
         pip = [str(self.python), "-m", "pip", "install", "-q"]
         packages = [*TEST_REQUIREMENTS, *self.row.packages]
+        packages += EXTRAS[self.row.extra] if self.row.extra else []
         if self.row.isolated:
             self.step("packages", *pip, *packages)
             seconds = self.step("build", *pip, ".")
@@ -244,7 +256,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.list:
         for name, row in ROWS.items():
-            print(f"{name:12}Python {row.python:6}{', '.join(row.packages):50}{row.about}")
+            print(f"{name:19}Python {row.python:6}{', '.join(row.packages):50}{row.about}")
         return 0
     if unknown := set(options.rows) - ROWS.keys():
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")

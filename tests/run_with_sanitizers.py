@@ -32,7 +32,7 @@ ASAN_OPTIONS = {
 UBSAN_OPTIONS = {"halt_on_error": "1", "print_stacktrace": "1"}
 
 # Tests of the build, and of other libraries, run nothing of ours that other tests do not.
-NOT_SANITIZED = ["tests/installation", "tests/integrations", "tests/documents/test_typing.py"]
+NOT_SANITIZED = ["tests/installation", "tests/world", "tests/documents/test_typing.py"]
 # Of tests/test_on_device.py nothing is left: its first test is the part "device", and the others
 # compile the module again, without sanitizers, to see whether tests notice seeded faults.
 NOT_SANITIZED += ["tests/test_on_device.py"]

@@ -20,7 +20,7 @@ def is_for_a_device(block: str) -> bool:
 
 
 def is_for_ray(block: str) -> bool:
-    """Such a block runs in tests/integrations/test_ray_data.py."""
+    """Such a block runs in tests/world/test_ray_data.py."""
     return "ray.data" in block
 
 

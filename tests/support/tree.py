@@ -14,7 +14,7 @@ from sysconfig import get_path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-INTEGRATIONS = ROOT / "tests" / "integrations"
+WORLD = ROOT / "tests" / "world"
 NOT_COPIED = (
     *(".git", ".venv", "build", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis"),
 )
