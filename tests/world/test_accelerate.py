@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 import tensorlift
+from support.ways import Samples, check, in_each_way
 
 accelerate = pytest.importorskip("accelerate", minversion="1.0")
 data_loader = pytest.importorskip("accelerate.data_loader")
@@ -81,3 +82,39 @@ def steps_of(is_inside):
 
 def test_a_prefetcher_inside_of_a_prepared_loader_changes_nothing():
     assert steps_of(is_inside=True) == steps_of(is_inside=False)
+
+
+@in_each_way
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"split_batches": True},
+        {"even_batches": False},
+        {"put_on_device": True, "device": torch.device("cpu")},
+        {"use_seedable_sampler": True, "data_seed": 6},
+        {"workers": 2},
+    ],
+    ids=str,
+)
+def test_what_a_rank_gets(way, rank, options):
+    """Of two epochs, and of one that begins later."""
+    options = dict(options)
+    workers = options.pop("workers", 0)
+
+    def run(way):
+        loader = DataLoader(
+            Samples(),
+            batch_size=4,
+            shuffle=True,
+            collate_fn=way.collate_fn(),
+            num_workers=workers,
+        )
+        loader = data_loader.prepare_data_loader(
+            way.wrap(loader), num_processes=2, process_index=rank, **options
+        )
+        seen = [list(loader) for _ in range(2)]
+        return [*seen, list(accelerate.skip_first_batches(loader, 1))]
+
+    first, _, later = check(run, way)
+    assert len(later) == len(first) - 1

@@ -16,6 +16,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import tensorlift
+from support.ways import Samples, in_each_way
+from support.ways import check as check_way
 
 L = pytest.importorskip("lightning", minversion="2.4")
 ranks = pytest.importorskip("lightning_ranks")
@@ -143,3 +145,77 @@ def test_two_ranks_share_the_rows_in_another_order_every_epoch(tmp_path):
         assert seen[0]["epochs"][0] != seen[0]["epochs"][1] != seen[0]["epochs"][2]
         predicted = [row for rank in seen for batch in rank["predicted"] for row in batch]
         assert sorted(predicted) == ranks.ROWS
+
+
+@in_each_way
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"num_workers": 2, "persistent_workers": True},
+        {"num_workers": 1, "persistent_workers": True, "multiprocessing_context": "spawn"},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+def test_a_fit_with_validation(way, options, tmp_path):
+    """Two epochs, each with validation, and a test: all batches, and the weights."""
+
+    def run(way):
+        L.seed_everything(7, verbose=False)
+        return Whole(way, options).fit(tmp_path)
+
+    seen, _ = check_way(run, way)
+    assert len(seen) == 2 * (6 + 3) + 3
+
+
+class Whole(L.LightningModule):
+    """With loaders of its own."""
+
+    def __init__(self, way, options):
+        super().__init__()
+        self.way, self.options = way, options
+        self.layer = torch.nn.Linear(3, 2)
+        self.seen = []
+
+    def loader(self, count, **options):
+        loader = DataLoader(
+            Samples(count),
+            batch_size=4,
+            collate_fn=self.way.collate_fn(),
+            worker_init_fn=self.way.worker_init_fn(),
+            **options,
+        )
+        return self.way.wrap(loader)
+
+    def train_dataloader(self):
+        return self.loader(22, shuffle=True, **self.options)
+
+    def val_dataloader(self):
+        return self.loader(10)
+
+    test_dataloader = val_dataloader
+
+    def training_step(self, batch, index):
+        self.seen.append(batch)
+        return torch.nn.functional.cross_entropy(self.layer(batch["x"]), batch["label"])
+
+    validation_step = test_step = training_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def fit(self, folder):
+        trainer = L.Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(self)
+        trainer.test(self, verbose=False)
+        return self.seen, dict(self.state_dict())
