@@ -369,6 +369,9 @@ void define_segments(py::module_& module) {
   module.def(
       "tensor_in_segment", [](py::handle place) { return wrap_tensor(tensor_in_segment(place)); },
       py::arg("place"), "The tensor where place_in_segment() said.");
+  module.def(
+      "received_pages", &received_pages, py::arg("tensor"),
+      "(address, nbytes, removals, mapping) of the pages that a worker's tensor lies in, or None.");
   module.def("close_segment_pool", &close_segment_pool,
              "For a process that ends: gives back what nobody else holds, now and later.");
   module.def("idle_segment_bytes", &idle_segment_bytes,

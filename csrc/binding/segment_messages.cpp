@@ -1,8 +1,12 @@
 #include "binding/segment_messages.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -225,6 +229,21 @@ SegmentHoldPtr accept_offer(py::handle message, py::handle descriptor) {
   return accept_segment(offer, [&] {
     return is_looked_up ? look_up_or_throw(offer.place) : duplicate_or_throw(number);
   });
+}
+
+py::object received_pages(const at::Tensor& tensor) {
+  if (!is_plain(tensor)) return py::none();
+  const auto place = place_of(tensor.storage());
+  if (!place || place->hold->segment().file().is_owned()) return py::none();
+  const Segment& segment = place->hold->segment();
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t nbytes = (place->hold->nbytes() + page - 1) / page * page;
+  using Mapping = std::shared_ptr<SegmentFile>;
+  auto mapping = std::make_unique<Mapping>(segment.mapping());
+  py::capsule holder(mapping.get(), [](void* held) { delete static_cast<Mapping*>(held); });
+  static_cast<void>(mapping.release());
+  return py::make_tuple(reinterpret_cast<std::uintptr_t>(segment.data()),
+                        std::min(nbytes, segment.capacity()), segment.removals(), holder);
 }
 
 at::Tensor tensor_in_segment(py::handle message) {

@@ -28,6 +28,11 @@ namespace tensorlift {
 // accepted before, the owner has ended, or it is no offer.
 [[nodiscard]] SegmentHoldPtr accept_offer(py::handle offer, py::handle descriptor);
 
+// (address, nbytes, removals, mapping) of the pages of the segment that a tensor from another
+// process lies in: from its first byte to its last in use, as long as `mapping` lives, and the same
+// pages as long as `removals` is the same. None: it lies in no such segment.
+[[nodiscard]] py::object received_pages(const at::Tensor& tensor);
+
 // The tensor of a segment where place_in_segment() said. Throws RuntimeError where that is no place
 // in the segment.
 [[nodiscard]] at::Tensor tensor_in_segment(py::handle place);

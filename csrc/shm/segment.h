@@ -34,6 +34,8 @@ class Segment {
       : file_(std::move(file)), index_(index) {}
 
   [[nodiscard]] SegmentFile& file() const { return *file_; }
+  // What keeps it mapped.
+  [[nodiscard]] const std::shared_ptr<SegmentFile>& mapping() const { return file_; }
   [[nodiscard]] std::size_t index() const { return index_; }
   // The elements, aligned to 64 bytes.
   [[nodiscard]] char* data() const { return file_->data(index_); }

@@ -6,6 +6,7 @@ tests/sources/test_torch_internals.py.
 
 from __future__ import annotations
 
+import contextlib
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -16,10 +17,12 @@ from torch.utils.data._utils import worker
 
 __all__ = [
     "DeviceContext",
+    "HostRegistration",
     "disabled_torch_function",
     "extra_reducers",
     "function_modes",
     "has_function_modes",
+    "host_registration",
     "new_shared_storage",
     "tensors_are_plain",
     "torch_collate",
@@ -56,3 +59,36 @@ def new_shared_storage(nbytes: int) -> torch.UntypedStorage:
     """Shared memory in the way that :func:`torch.multiprocessing.get_sharing_strategy` names."""
     storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(nbytes)  # type: ignore[no-untyped-call]
     return storage
+
+
+class HostRegistration:
+    """Page-locks memory of the host where it lies, for a device: `cudaHostRegister`.
+
+    For CUDA and ROCm, whose runtimes torch gives under the same names, and for a device whose
+    module has a `cudart` as well.
+    """
+
+    _PORTABLE = 1  # for all devices of the runtime
+
+    def __init__(self, cudart: Any, device: torch.device) -> None:
+        self._cudart = cudart
+        self._device = device
+
+    def register(self, address: int, nbytes: int) -> bool:
+        """False where the runtime refuses."""
+        if int(self._cudart.cudaHostRegister(address, nbytes, self._PORTABLE)) == 0:
+            return True
+        # The runtime reports its last error once more, to whoever launches the next kernel.
+        with contextlib.suppress(RuntimeError):
+            torch.empty(1, device=self._device).fill_(0)
+        return False
+
+    def unregister(self, address: int) -> None:
+        """To be called before the memory is unmapped, and after all copies from it have run."""
+        self._cudart.cudaHostUnregister(address)
+
+
+def host_registration(device: torch.device) -> HostRegistration | None:
+    """None where the device's runtime cannot, or torch does not give it."""
+    cudart = getattr(torch.get_device_module(device), "cudart", None)
+    return None if cudart is None else HostRegistration(cudart(), device)

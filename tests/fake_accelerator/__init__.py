@@ -66,6 +66,9 @@ class FakeAccelerator(Protocol):
     def fail_pinned_allocation(self, after: int) -> None:
         """The (after + 1)-th allocation from now is a RuntimeError, once; -1: none is."""
 
+    def refuse_registration(self, after: int) -> None:
+        """The (after + 1)-th cudaHostRegister from now is refused, once; -1: none is."""
+
     def fail_copy(self, after: int) -> None:
         """The (after + 1)-th copy from the host from now is a RuntimeError, once; -1: none is."""
 
@@ -92,6 +95,9 @@ class FakeAccelerator(Protocol):
 
     def live_pinned_bytes(self) -> int:
         """Bytes of pinned memory asked for and not freed."""
+
+    def registered_bytes(self) -> int:
+        """Bytes of other memory of the host that are registered as pinned."""
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@
 #include "device_view.h"
 #include "failure.h"
 #include "pinned_memory.h"
+#include "registered_memory.h"
 #include "streams.h"
 
 namespace fake {
@@ -53,9 +54,11 @@ void copy_host_to_device(const at::Tensor& source, const at::Tensor& target, boo
   const std::size_t nbytes = source.nbytes();
   const auto* from = static_cast<const char*>(source.const_data_ptr());
   char* to = device_view(target.const_data_ptr());
-  const bool pinned = is_pinned(from);
+  const bool registered = is_registered(from);
+  const bool pinned = registered || is_pinned(from);
   count(Counter::kH2d);
   count(Counter::kH2dBytes, static_cast<std::int64_t>(nbytes));
+  if (registered) count(Counter::kH2dRegisteredBytes, static_cast<std::int64_t>(nbytes));
   if (!pinned) count(Counter::kH2dPageable);
   if (PyGILState_Check() != 0) count(Counter::kH2dWithGil);
 
@@ -68,10 +71,16 @@ void copy_host_to_device(const at::Tensor& source, const at::Tensor& target, boo
                       [to, snapshot] { std::memcpy(to, snapshot->data(), snapshot->size()); });
     return;
   }
-  const auto copy = [to, from, nbytes] { std::memcpy(to, from, nbytes); };
+  const auto copy = [to, from, nbytes, registered] {
+    if (registered && !is_registered(from)) {
+      std::memset(to, kPinnedPoison, nbytes);
+    } else {
+      std::memcpy(to, from, nbytes);
+    }
+  };
   if (!non_blocking) return streams().run_and_wait(stream, what, copy);
   streams().enqueue(stream, what, copy);
-  record_use_of_pinned(source);
+  if (!registered) record_use_of_pinned(source);
 }
 
 void copy_device_to_host(const at::Tensor& source, const at::Tensor& target, bool non_blocking) {

@@ -11,10 +11,31 @@ constexpr auto kCounters = static_cast<std::size_t>(Counter::kCount);
 
 // In the order of the enumerators.
 constexpr std::array<const char*, kCounters> kNames = {
-    "h2d",          "h2d_bytes",    "h2d_pageable",      "h2d_with_gil", "d2h",
-    "d2d",          "d2d_cast",     "event_record",      "event_block",  "event_sync",
-    "stream_sync",  "device_sync",  "device_alloc",      "device_reuse", "pinned_alloc",
-    "pinned_reuse", "record_event", "record_event_miss", "cpu_fallback", "forbidden_wait",
+    "h2d",
+    "h2d_bytes",
+    "h2d_registered_bytes",
+    "h2d_pageable",
+    "h2d_with_gil",
+    "d2h",
+    "d2d",
+    "d2d_cast",
+    "event_record",
+    "event_block",
+    "event_sync",
+    "stream_sync",
+    "device_sync",
+    "device_alloc",
+    "device_reuse",
+    "pinned_alloc",
+    "pinned_reuse",
+    "record_event",
+    "record_event_miss",
+    "cpu_fallback",
+    "host_register",
+    "host_register_miss",
+    "host_unregister",
+    "host_unregister_miss",
+    "forbidden_wait",
 };
 static_assert(kNames.back() != nullptr);
 

@@ -8,13 +8,14 @@
 namespace fake {
 
 enum class Counter : std::uint8_t {
-  kH2d,          // copies host to device
-  kH2dBytes,     // bytes of them
-  kH2dPageable,  // ... out of memory that is not pinned
-  kH2dWithGil,   // ... enqueued by a thread that held the GIL
-  kD2h,          // copies device to host
-  kD2d,          // copies device to device, casts included
-  kD2dCast,      // ... between different dtypes: one cast launch each
+  kH2d,                 // copies host to device
+  kH2dBytes,            // bytes of them
+  kH2dRegisteredBytes,  // ... out of registered memory
+  kH2dPageable,         // ... out of memory that is not pinned
+  kH2dWithGil,          // ... enqueued by a thread that held the GIL
+  kD2h,                 // copies device to host
+  kD2d,                 // copies device to device, casts included
+  kD2dCast,             // ... between different dtypes: one cast launch each
   kEventRecord,
   kEventBlock,  // a stream was told to wait for an event
   kEventSync,   // the host waited for an event
@@ -24,10 +25,14 @@ enum class Counter : std::uint8_t {
   kDeviceReuse,  // device memory that had been freed
   kPinnedAlloc,
   kPinnedReuse,
-  kRecordEvent,      // record_event() of the pinned allocator: it knew the block
-  kRecordEventMiss,  // ... it did not, and did nothing, as torch's allocator does
-  kCpuFallback,      // operators that ran on the CPU for want of a kernel
-  kForbiddenWait,    // memory was freed that a blocked stream still uses: see Streams::settle()
+  kRecordEvent,       // record_event() of the pinned allocator: it knew the block
+  kRecordEventMiss,   // ... it did not, and did nothing, as torch's allocator does
+  kCpuFallback,       // operators that ran on the CPU for want of a kernel
+  kHostRegister,      // memory of the host was registered as pinned
+  kHostRegisterMiss,  // ... it was not: it is registered, or to be refused
+  kHostUnregister,
+  kHostUnregisterMiss,  // ... of what is not registered, or not mapped any more
+  kForbiddenWait,       // memory was freed that a blocked stream still uses: see Streams::settle()
   kCount,
 };
 

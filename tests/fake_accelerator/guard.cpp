@@ -11,6 +11,7 @@
 #include "current.h"
 #include "device_memory.h"
 #include "pinned_memory.h"
+#include "registered_memory.h"
 #include "streams.h"
 
 namespace fake {
@@ -130,7 +131,9 @@ class Hooks final : public at::PrivateUse1HooksInterface {
   [[nodiscard]] at::Allocator* getPinnedMemoryAllocator() const override {
     return &pinned_allocator();
   }
-  [[nodiscard]] bool isPinnedPtr(const void* address) const override { return is_pinned(address); }
+  [[nodiscard]] bool isPinnedPtr(const void* address) const override {
+    return is_pinned(address) || is_registered(address);
+  }
   [[nodiscard]] at::Device getDeviceFromPtr(void* address) const override {
     const std::optional<int> device = device_of_address(address);
     TORCH_CHECK(device, "fakeacc: not an address of device memory");

@@ -23,6 +23,7 @@
 #include "counters.h"
 #include "current.h"
 #include "device_memory.h"
+#include "registered_memory.h"
 
 namespace fake {
 namespace {
@@ -104,6 +105,7 @@ at::Tensor copy_from_and_resize(const at::Tensor& source, const at::Tensor& targ
 }
 
 void run_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  report_last_error();
   count(Counter::kCpuFallback);
   at::native::cpu_fallback(op, stack);
 }

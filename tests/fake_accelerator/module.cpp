@@ -13,6 +13,7 @@
 #include "fork.h"
 #include "guard.h"
 #include "pinned_memory.h"
+#include "registered_memory.h"
 #include "streams.h"
 
 namespace py = pybind11;
@@ -35,6 +36,7 @@ void reset() {
   fail_device_allocation(-1);
   fail_pinned_allocation(-1);
   fail_copy(-1);
+  refuse_registration(-1);
   streams().set_mode(kDefaultMode, 0);
   reset_stats();
 }
@@ -63,6 +65,20 @@ void define_device_module(py::module_& module) {
   module.def(
       "set_rng_state", [](const py::object& /*state*/, const py::object& /*device*/) {},
       py::arg("new_state"), py::arg("device") = py::none());
+}
+
+// What torch.cuda.cudart() has for memory of the host.
+void define_runtime(py::module_& module) {
+  const py::call_guard<py::gil_scoped_release> without_gil;
+  py::module_ runtime = module.def_submodule("_cudart");
+  runtime.def(
+      "cudaHostRegister",
+      [](std::uintptr_t address, std::size_t nbytes, unsigned int /*flags*/) {
+        return register_memory(address, nbytes);
+      },
+      without_gil);
+  runtime.def("cudaHostUnregister", &unregister_memory, without_gil);
+  module.def("cudart", [runtime] { return runtime; });
 }
 
 // Nothing here holds the GIL while it waits or takes a lock.
@@ -96,6 +112,8 @@ void define_controls(py::module_& module) {
   module.def("live_device_bytes", &live_device_bytes, without_gil);
   module.def("live_pinned_bytes", &live_pinned_bytes, without_gil);
   module.def("fail_device_allocation", &fail_device_allocation, py::arg("after"), without_gil);
+  module.def("registered_bytes", &registered_bytes, without_gil);
+  module.def("refuse_registration", &refuse_registration, py::arg("after"), without_gil);
   module.def("fail_copy", &fail_copy, py::arg("after"), without_gil);
   module.def("fail_pinned_allocation", &fail_pinned_allocation, py::arg("after"), without_gil);
 }
@@ -107,5 +125,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.doc() = "fakeacc: a device for tests, with hostile but legal timing.";
   fake::register_device();
   fake::define_device_module(module);
+  fake::define_runtime(module);
   fake::define_controls(module);
 }

@@ -148,3 +148,11 @@ def test_a_new_shared_storage_is_shared():
 @pytest.mark.skipif(sys.platform != "linux", reason="used on Linux alone")
 def test_torchs_threads_are_openmps():
     assert "OpenMP" in torch.__config__.parallel_info()
+
+
+def test_the_runtime_of_cuda_has_functions_to_register_memory():
+    """_torch_internals.HostRegistration calls cudaHostRegister and cudaHostUnregister of it."""
+    assert callable(torch.cuda.cudart)
+    if torch.backends.cuda.is_built() and torch.cuda.is_available():
+        assert callable(torch.cuda.cudart().cudaHostRegister)
+        assert callable(torch.cuda.cudart().cudaHostUnregister)

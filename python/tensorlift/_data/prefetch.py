@@ -47,9 +47,12 @@ class DevicePrefetcher(Generic[T]):
     Arrays, NumPy numbers, CPU tensors and TensorDicts of a batch arrive on the device, each in
     memory of its own; everything else is passed on as it is. For a CPU arrays are shared if
     possible, read-only ones copied. Tensors that are pinned already and large are sent from where
-    they are. An exception of the loader reaches the consumer in its place among the batches, with
-    its traceback. A loader without workers makes its batches in the thread: what its dataset draws
-    of the global random numbers is drawn ahead, beside what the consumer draws.
+    they are; so are those of 64 KiB and more that a worker has collated, whose shared memory is
+    registered with the device's runtime meanwhile (:func:`tensorlift.staging`): the DataLoader's
+    ``pin_memory=True`` would copy them once more. An exception of the loader reaches the consumer
+    in its place among the batches, with its traceback. A loader without workers makes its batches
+    in the thread: what its dataset draws of the global random numbers is drawn ahead, beside what
+    the consumer draws.
 
     An iteration ends early by `break`, an exception, Ctrl-C, when the iterator is deleted, or by
     `close()`, which a ``with`` calls at its end. That does not wait for a batch that the loader is

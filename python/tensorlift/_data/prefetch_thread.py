@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .registered import OWN_COPY_BYTES, RegisteredSegments
 from .send import is_tensor_like, send
 from .tree import map_leaves
 
@@ -64,6 +65,7 @@ class Run:
         self._changed = threading.Condition()
         self._sent: deque[Sent | _End] = deque()
         self._is_over = False
+        self._registered: RegisteredSegments | None = None
         self.thread = threading.Thread(
             target=self._send_all,
             args=([batches], threads, torch.accelerator.current_device_index()),
@@ -118,6 +120,7 @@ class Run:
         try:
             torch.accelerator.set_device_index(current_device)  # a new thread has the first one
             stream = torch.Stream(self._device)
+            self._registered = RegisteredSegments.on(self._device)
             while not self._is_over:
                 batch, state = self._next(iterator[0])
                 if batch is _NONE:
@@ -129,14 +132,26 @@ class Run:
                 del sent
         except BaseException as error:
             end.error = error
+        try:
+            if self._registered is not None:
+                self._registered.close()
+        except BaseException as error:
+            end.error = end.error or error
         with self._loader_lock:
             iterator.clear()  # a DataLoader's workers end here, not where the last reference goes
         self._put(end)
         del end  # an error's traceback has this frame
 
     def _send(self, batch: Any, stream: torch.Stream, threads: int, state: Any) -> Sent:
-        moved = send(batch, self._device, stream, threads)
-        return Sent(moved, stream.record_event(), state)
+        if self._registered is None:
+            return Sent(send(batch, self._device, stream, threads), stream.record_event(), state)
+        self._registered.register(batch)
+        try:
+            moved = send(batch, self._device, stream, threads, own_copy_bytes=OWN_COPY_BYTES)
+        finally:  # also when some copies were enqueued, and one was not
+            event = stream.record_event()
+            self._registered.keep(batch, event)
+        return Sent(moved, event, state)
 
     def _next(self, batches: Iterator[Any]) -> tuple[Any, Any]:
         """The loader's next batch, or _NONE, and its state after that."""

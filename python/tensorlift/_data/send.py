@@ -51,11 +51,15 @@ def send(
     threads: int | None,
     *,
     non_blocking: bool = True,
+    own_copy_bytes: int = _LARGE,
 ) -> Any:
-    """The tree with all of its arrays and tensors of the host on the device, ready on `stream`."""
+    """The tree with all of its arrays and tensors of the host on the device, ready on `stream`.
+
+    Pinned tensors from `own_copy_bytes` on are sent from where they are.
+    """
     tree = replace_leaves(
         tree,
-        _is_sent,
+        partial(_is_sent, own_copy_bytes=own_copy_bytes),
         partial(
             _send_leaves, device=device, non_blocking=non_blocking, stream=stream, threads=threads
         ),
@@ -118,7 +122,7 @@ def _memory_order(leaf: Any) -> list[int] | None:
     return order if leaf.permute(order).is_contiguous() else None
 
 
-def _is_sent(leaf: Any) -> bool:
+def _is_sent(leaf: Any, own_copy_bytes: int = _LARGE) -> bool:
     """Whether the native call takes it; Tensor.to() has to take all other tensors."""
     if type(leaf) is not torch.Tensor:
         return is_convertible(leaf)
@@ -126,7 +130,7 @@ def _is_sent(leaf: Any) -> bool:
         return False
     if leaf.is_nested or leaf.is_quantized:
         return False
-    return leaf.nbytes < _LARGE or not leaf.is_pinned()
+    return leaf.nbytes < own_copy_bytes or not leaf.is_pinned()
 
 
 def _is_to_be_pinned(leaf: Any) -> bool:

@@ -116,13 +116,16 @@ def _replace_leaves(
     keep: bool,
 ) -> Any:
     """In two walks, so that each container is made once."""
-    leaves = [leaf for _, leaf in leaves_of(tree) if is_wanted(leaf)]
+    # Asked once: whether a tensor is pinned can change while others are sent.
+    are_wanted = [(is_wanted(leaf), leaf) for _, leaf in leaves_of(tree)]
+    leaves = [leaf for wanted, leaf in are_wanted if wanted]
     if not leaves:
         return map_leaves(lambda leaf: leaf, tree, keep=keep)
     tensors = iter(convert_all(leaves))
+    wanted = iter(are_wanted)
 
     def replaced(leaf: Any) -> Any:
-        return next(tensors) if is_wanted(leaf) else leaf
+        return next(tensors) if next(wanted)[0] else leaf
 
     return map_leaves(replaced, tree, keep=keep)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy.typing as npt
 
 from .. import _C
+from . import registered_bytes as registered
 
 
 def empty_cache() -> None:
@@ -65,11 +66,13 @@ class Staging(NamedTuple):
         chunk_bytes: of a staging buffer, which is also what is sent at once.
         buffers: how many a device has at most.
         threads: that fill a buffer; 0 for as many as torch uses.
+        registered_bytes: of workers' batches that are page-locked where they lie, at most.
     """
 
     chunk_bytes: int
     buffers: int
     threads: int
+    registered_bytes: int
 
 
 def staging() -> Staging:
@@ -80,12 +83,17 @@ def staging() -> Staging:
     (What cannot be cut, such as one padded array, takes one buffer as large as itself.) While all
     buffers are being sent, a call waits for one.
 
+    Batches that a data loader's workers have collated need no buffer: a
+    :class:`tensorlift.DevicePrefetcher` registers the shared memory in which they lie with the
+    device's runtime (``cudaHostRegister``), and sends tensors of 64 KiB and more from there, for as
+    long as it is iterated. At most `registered_bytes` are registered at a time.
+
     Example:
         >>> import tensorlift
         >>> tensorlift.staging()
-        Staging(chunk_bytes=4194304, buffers=3, threads=0)
+        Staging(chunk_bytes=4194304, buffers=3, threads=0, registered_bytes=1073741824)
     """
-    return Staging(*_C.staging())
+    return Staging(*_C.staging(), registered.limit())
 
 
 def set_staging(
@@ -93,6 +101,7 @@ def set_staging(
     chunk_bytes: int | None = None,
     buffers: int | None = None,
     threads: int | None = None,
+    registered_bytes: int | None = None,
 ) -> Staging:
     """Sets how arrays are sent to accelerators, for calls that begin later.
 
@@ -101,6 +110,7 @@ def set_staging(
         buffers: for each device; two are enough to fill one while another is sent.
         threads: how many threads fill a buffer where a call does not say (`threads=`); 0 for as
             many as torch uses, which in a data loader's pin-memory thread is 1.
+        registered_bytes: of workers' batches, for all iterations of the process; 0 registers none.
 
     Returns:
         The settings from now on. None leaves one as it is.
@@ -112,7 +122,14 @@ def set_staging(
     Example:
         >>> import tensorlift
         >>> tensorlift.set_staging(chunk_bytes=4 << 20)
-        Staging(chunk_bytes=4194304, buffers=3, threads=0)
+        Staging(chunk_bytes=4194304, buffers=3, threads=0, registered_bytes=1073741824)
     """
+    if registered_bytes is not None:
+        if isinstance(registered_bytes, bool) or not isinstance(registered_bytes, int):
+            raise TypeError(f"registered_bytes: expected an int, got {registered_bytes!r}.")
+        if registered_bytes < 0:
+            raise ValueError(f"registered_bytes: expected at least 0, got {registered_bytes}.")
     _C.set_staging(chunk_bytes, buffers, threads)
+    if registered_bytes is not None:
+        registered.set_limit(registered_bytes)
     return staging()
