@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import tensorlift
+from support.ways import check, in_each_way
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 datasets = pytest.importorskip("datasets", minversion="3.0")
@@ -78,3 +79,28 @@ def test_rows_of_different_lengths_are_padded():
     (batch,) = DataLoader(tokens, batch_size=3, collate_fn=collate)
     assert batch["tokens"].tolist() == [[1, 2, 3], [4, -1, -1], [5, 6, -1]]
     assert batch["length"].tolist() == [3, 1, 2]
+
+
+@in_each_way
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("form", ["numpy", "torch"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+def test_rows_in_a_shuffled_loader(way, workers, form, dataset):
+    def run(way):
+        rows = dataset.with_format(form)
+        loader = DataLoader(
+            rows, batch_size=4, shuffle=True, num_workers=workers, collate_fn=way.collate_fn()
+        )
+        return list(way.wrap(loader))
+
+    check(run, way)
+
+
+@in_each_way
+def test_rows_of_an_iterable_dataset(way, dataset):
+    def run(way):
+        rows = dataset.to_iterable_dataset(num_shards=2).shuffle(seed=1, buffer_size=4)
+        rows = rows.with_format("numpy")
+        return list(way.wrap(DataLoader(rows, batch_size=4, collate_fn=way.collate_fn())))
+
+    check(run, way)

@@ -10,8 +10,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils import _pytree as pytree
+from torch.utils.data import default_convert
 
 import tensorlift
+from against_torch.outcome import described
 
 gym = pytest.importorskip("gymnasium", minversion="1.0")
 
@@ -77,3 +80,14 @@ def test_all_that_a_step_returns_is_converted_at_once(envs):
     assert torch.equal(reward, torch.tensor([1.0, 1.0], dtype=torch.float64))
     assert not (terminated | truncated).any()
     assert info == {}
+
+
+@pytest.mark.parametrize("copy", [None, True])
+def test_what_a_step_returns_is_what_torchs_default_convert_makes_of_it(envs, copy):
+    envs.reset(seed=0)
+    for _ in range(3):
+        step = envs.step(np.zeros(2, int))
+        theirs = default_convert(step)
+        if copy:  # the tensors have memory of their own
+            theirs = pytree.tree_map(torch.clone, theirs)
+        assert described(tensorlift.convert(step, copy=copy)) == described(theirs)

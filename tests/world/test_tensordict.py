@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 import tensorlift
+from support.ways import check, in_each_way
 
 tensordict = pytest.importorskip("tensordict", minversion="0.8")
 
@@ -54,3 +55,20 @@ def test_a_device_prefetcher_takes_it_for_one_value():
     results = list(tensorlift.DevicePrefetcher(batches, "cpu"))
     assert [type(batch) for batch in results] == [tensordict.TensorDict] * 3
     assert [int(batch["x"].sum()) for batch in results] == [0, 6, 12]
+
+
+@in_each_way
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+def test_batches_of_a_shuffled_loader(way, workers):
+    def run(way):
+        loader = DataLoader(
+            SAMPLES, batch_size=3, shuffle=True, num_workers=workers, collate_fn=way.collate_fn()
+        )
+        made = [
+            tensordict.TensorDict(batch, batch_size=len(batch["label"]))
+            for batch in way.wrap(loader)
+        ]
+        return [batch.to_dict() for batch in [*made, torch.cat(made), torch.cat(made)[1::2]]]
+
+    check(run, way)

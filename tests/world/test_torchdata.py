@@ -12,6 +12,9 @@ import torch
 from torch.utils.data import SequentialSampler
 
 import tensorlift
+from against_torch.outcome import described
+from support import ways
+from support.ways import Samples, in_each_way, in_ways
 from tensorlift import _C
 
 pytest.importorskip("torchdata", minversion="0.11")
@@ -59,3 +62,61 @@ def test_a_stateful_loader_goes_on_where_it_was():
     resumed = StatefulDataLoader(SAMPLES, batch_size=4, collate_fn=tensorlift.collate)
     resumed.load_state_dict(state)
     assert [batch["label"].tolist() for batch in resumed] == [[4, 5, 6, 7]]
+
+
+@in_each_way
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork with threads
+def test_a_stateful_loader_that_is_resumed_in_mid_epoch(way, workers):
+    """Its state is the one of what was delivered, and so are the random numbers to come."""
+
+    def make(way):
+        loader = StatefulDataLoader(
+            Samples(),
+            batch_size=4,
+            shuffle=True,
+            num_workers=workers,
+            collate_fn=way.collate_fn(),
+        )
+        return way.wrap(loader)
+
+    def run(way):
+        loader = make(way)
+        batches = iter(loader)
+        seen = [next(batches) for _ in range(2)]
+        state = loader.state_dict()
+        rest = list(batches)
+        resumed = make(way)
+        resumed.load_state_dict(state)
+        again = list(resumed)
+        assert described(again) == described(rest)
+        return [*seen, *again, *resumed]
+
+    assert len(ways.check(run, way)) == 6 + 6
+
+
+@in_ways("collate_fn", "install", "convert")
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_nodes_that_are_resumed_in_mid_epoch(way, method):
+    order = torch.randperm(len(Samples())).tolist()
+
+    def make(way):
+        samples = nodes.MapStyleWrapper(Samples(), order)
+        lists = nodes.Batcher(samples, batch_size=4, drop_last=False)
+        options = {"num_workers": 2, "method": method, "snapshot_frequency": 1}
+        options |= {"multiprocessing_context": "fork"} if method == "process" else {}
+        return nodes.Loader(nodes.ParallelMapper(lists, way.collate_fn(), **options))
+
+    def run(way):
+        loader = make(way)
+        batches = iter(loader)
+        seen = [next(batches) for _ in range(2)]
+        state = loader.state_dict()
+        rest = list(batches)
+        resumed = make(way)
+        resumed.load_state_dict(state)
+        again = list(resumed)
+        assert described(again) == described(rest)
+        return [*seen, *again]
+
+    assert len(ways.check(run, way)) == 6
