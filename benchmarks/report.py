@@ -43,16 +43,20 @@ IN_README = [  # case, peer; in the order of the page
     ("collate 256 x dict of image, label, boxes, int, str", "default_collate"),
     ("DataLoader, 2 workers, image, label, boxes, int, str", "default_collate"),
     ("DataLoader, 2 workers, 25 us of work a sample", "default_collate"),
+    ("collate 32 x (tensor, int)", "default_collate"),
+    ("collate 32 x dict of tensor, int, str", "default_collate"),
+    ("DataLoader, 2 workers, batches of 64 (tensor, int)", "default_collate"),
 ]
 TITLES = {
     "convert": "A list of tensors:",
     "batch": "One tensor:",
     "ragged": "Sequences and images of different sizes:",
     "cast": "Casts (of pairs of dtypes, times per number):",
+    "samples": "Samples of any kind in batches of any size; of `collate` torch's time / ours:",
     "loader": "A batch of samples (times per sample; of the tree, per array):",
     "transfer": "To an accelerator:",
 }
-PLOTS = ("cost", "throughput", "speedups")
+PLOTS = ("cost", "throughput", "grid", "speedups")
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,20 @@ def table(recording: Recording) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def grid(recording: Recording) -> str:
+    """What is lost of each operation, and the ratios of the first one."""
+    found = list(report.grids(recording.results))
+    summaries = (report.grid_summary(name, here) for name, *_, here in found)
+    lines = ["- " + summary.replace("\n  ", "; ") for summary in summaries]
+    _, kinds, sizes, here = found[0]
+    at = {(cell["kind"], cell["size"]): cell["ratio"] for cell in here}
+    rows = [("samples", *map(str, sizes)), ("---",) * (1 + len(sizes))]
+    for kind in kinds:
+        ratios = [at.get((kind, size)) for size in sizes]
+        rows.append((kind, *("" if ratio is None else f"{ratio:.1f}" for ratio in ratios)))
+    return "\n".join([*lines, "", *("| " + " | ".join(row) + " |" for row in rows)])
+
+
 def origin(machine: dict[str, str]) -> str:
     """Where, in one line."""
     facts = [machine["processor"]]
@@ -141,7 +159,8 @@ def tables(of: Sequence[Recording]) -> str:
         if origin(recording.machine) != machine:
             machine = origin(recording.machine)
             parts.append(f"On {machine}:")
-        parts += [TITLES[recording.suite], table(recording)]
+        has_cells = any("kind" in result for result in recording.results)
+        parts += [TITLES[recording.suite], (grid if has_cells else table)(recording)]
     return "\n\n".join(parts)
 
 

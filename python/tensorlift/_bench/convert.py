@@ -43,7 +43,7 @@ def _vectors(n: int) -> Case:
         n,
         to_list(arrays),
         optional=tensordict if n == 1000 else {},
-        at_least=(2.2,) if n == 1000 else (),
+        at_least=(2.0,) if n == 1000 else (),
         plot="arrays",
         array_bytes=256,
     )
@@ -51,31 +51,31 @@ def _vectors(n: int) -> Case:
 
 def _creation() -> Case:
     name = "1000 x float32(64), creation alone"
-    return Case(name, 1000, to_list(floats(1000, 64)), with_release=False, at_least=(3.3,))
+    return Case(name, 1000, to_list(floats(1000, 64)), with_release=False, at_least=(3.0,))
 
 
 def _ragged(with_release: bool) -> Case:
     rng = np.random.default_rng(0)
     arrays = [rng.random(int(n), np.float32) for n in rng.integers(1, 257, 1000)]
     name = "1000 ragged float32" + ("" if with_release else ", creation alone")
-    promise = 2.2 if with_release else 3.3
+    promise = 2.0 if with_release else 3.0
     return Case(name, 1000, to_list(arrays), with_release=with_release, at_least=(promise,))
 
 
 def _mixed_dtypes() -> Case:
     dtypes = ("u1", "i2", "i4", "i8", "f2", "f4", "f8", "c8", "?")
     arrays: list[Array] = [np.ones(64, dtypes[i % len(dtypes)]) for i in range(1000)]
-    return Case("1000 of 9 dtypes", 1000, to_list(arrays), at_least=(2.2,))
+    return Case("1000 of 9 dtypes", 1000, to_list(arrays), at_least=(2.0,))
 
 
 def _dimensions(ndim: int) -> Case:
     shape = {1: (64,), 2: (8, 8), 3: (4, 4, 4), 4: (2, 4, 2, 4)}[ndim]
-    return Case(f"1000 x {ndim}-D float32", 1000, to_list(floats(1000, *shape)), at_least=(2.2,))
+    return Case(f"1000 x {ndim}-D float32", 1000, to_list(floats(1000, *shape)), at_least=(2.0,))
 
 
 def _non_contiguous() -> Case:
     arrays: list[Array] = [a[::2, ::2].T for a in floats(1000, 16, 16)]
-    return Case("1000 sliced and turned (8, 8)", 1000, to_list(arrays), at_least=(2.2,))
+    return Case("1000 sliced and turned (8, 8)", 1000, to_list(arrays), at_least=(2.0,))
 
 
 def to_copies(arrays: Sequence[Array]) -> Ways:
