@@ -18,6 +18,7 @@
 #include "memory/block_cache.h"
 #include "ops/batch.h"
 #include "ops/collate.h"
+#include "ops/collate_out.h"
 #include "ops/columns.h"
 #include "ops/convert_tree.h"
 #include "ops/explain.h"
@@ -144,8 +145,9 @@ ColumnsTarget columns_target(py::handle memory, py::handle transfer) {
 }
 
 py::object collate_samples(py::handle samples, py::handle fn_map, py::handle options_for,
-                           py::handle memory, py::handle transfer) {
-  return collate(samples, {fn_map, options_for, columns_target(memory, transfer)});
+                           py::handle memory, py::handle transfer, py::handle out,
+                           py::handle check) {
+  return collate(samples, {fn_map, options_for, columns_target(memory, transfer), out, check});
 }
 
 #define TENSORLIFT_CONVERT_ARGUMENTS                                                     \
@@ -168,7 +170,7 @@ PyMethodDef native_methods[] = {
                         "device, non_blocking, stream, threads, /)\n--\n\nSee tensorlift.cat."),
     native_method<&collate_samples>("collate",
                                     "collate(samples, fn_map, options_for, memory, transfer, "
-                                    "/)\n--\n\nSee tensorlift.collate."),
+                                    "out, check, /)\n--\n\nSee tensorlift.collate."),
     native_method<&to_numpy>(
         "to_numpy",
         "to_numpy(tensors, copy, /)\n--\n\nSee tensorlift.to_numpy; NotImplemented where a tensor "
@@ -252,6 +254,15 @@ void define_batches(py::module_& module) {
       py::arg("threads"),
       "As from_numpy(device=, pack=False), or (pin_memory=True) without, but for arrays and "
       "tensors of the host.");
+  module.def(
+      "send_into",
+      [](const py::list& tensors, const py::list& out, py::handle transfer) {
+        write_into(tensors, out, columns_target(py::none(), transfer));
+      },
+      py::arg("tensors"), py::arg("out"), py::arg("transfer"),
+      "Writes tensors of the host to those of `out`, which fit and are on the device of "
+      "`transfer`, "
+      "a tuple (device, non_blocking, stream, threads).");
   module.def(
       "can_send_to",
       [](py::handle device) {

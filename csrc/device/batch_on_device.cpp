@@ -67,12 +67,29 @@ TransferItem item_of(const void* numbers, c10::ScalarType dtype, std::size_t nby
   return item;
 }
 
+// Do the elements lie as the plan has them?
+bool lies_like(const at::Tensor& tensor, c10::IntArrayRef strides) {
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) {
+    const std::int64_t stride = strides[static_cast<std::size_t>(d)];
+    if (tensor.size(d) > 1 && tensor.stride(d) != stride) return false;
+  }
+  return true;
+}
+
+at::Tensor bytes_of(TensorArena& arena, const at::Tensor& tensor) {
+  const auto offset = static_cast<std::size_t>(tensor.storage_offset()) * tensor.itemsize();
+  return build_view(arena, tensor, c10::kByte, offset,
+                    {static_cast<std::int64_t>(tensor.nbytes())});
+}
+
 // A batch with its extents, and how they are sent.
 class BatchTransfer {
  public:
   explicit BatchTransfer(const BatchToSend& batch)
       : plan_(batch.plan),
         extents_(batch.extents),
+        out_(batch.out),
+        extents_out_(batch.extents_out),
         sent_(packed_dtype(plan_)),
         padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {
     if (is_normalized_there()) numbers_ = plan_.normalization->numbers();
@@ -83,9 +100,21 @@ class BatchTransfer {
   void add_to(std::vector<TransferItem>& items) {
     first_item_ = items.size();
     items.push_back(batch_item());
+    if (out_.defined()) {
+      write_to(out_, lies_like(out_, plan_.strides()), items.back().sections[0],
+               [this](TensorArena& arena, const at::Tensor& bytes) {
+                 return in_shape_of_batch(arena, bytes, plan_.dtype);
+               });
+    }
     if (extents_.defined()) {
       items.push_back(
           item_of(extents_.const_data_ptr(), extents_.scalar_type(), extents_.nbytes()));
+      if (extents_out_.defined()) {
+        write_to(extents_out_, extents_out_.is_contiguous(), items.back().sections[0],
+                 [this](TensorArena& arena, const at::Tensor& bytes) {
+                   return build_view(arena, bytes, extents_.scalar_type(), 0, extents_.sizes());
+                 });
+      }
     }
     if (!is_normalized_there()) return;
     items.push_back(item_of(numbers_.data(), plan_.normalization->computed_in(), numbers_.size()));
@@ -97,6 +126,15 @@ class BatchTransfer {
 
   // What has arrived.
   [[nodiscard]] SentBatch result(TensorArena& arena, const std::vector<TransferItem>& items) const {
+    SentBatch sent = new_result(arena, items);
+    if (out_.defined()) sent.values = out_;
+    if (extents_out_.defined()) sent.extents = extents_out_;
+    return sent;
+  }
+
+ private:
+  [[nodiscard]] SentBatch new_result(TensorArena& arena,
+                                     const std::vector<TransferItem>& items) const {
     SentBatch sent{in_shape_of_batch(arena, items[first_item_].sections[0].result, plan_.dtype),
                    {}};
     if (extents_.defined()) {
@@ -106,7 +144,22 @@ class BatchTransfer {
     return sent;
   }
 
- private:
+  // Into a tensor of the caller's: at once, or in the end where its elements lie otherwise.
+  template <typename InShape>
+  static void write_to(const at::Tensor& out, bool is_direct, Section& section, InShape in_shape) {
+    if (is_direct) {
+      TensorArena arena(1);
+      section.result = bytes_of(arena, out);
+      section.is_callers = true;
+      return;
+    }
+    section.finished = out;
+    section.finish = [out, in_shape](const Section& sent) {
+      TensorArena arena(1);
+      out.copy_(in_shape(arena, sent.result), /*non_blocking=*/true);
+    };
+  }
+
   [[nodiscard]] BatchJobs jobs_on(PackedBytes& packed) const {
     const auto itemsize = static_cast<std::int64_t>(c10::elementSize(sent_));
     Shape byte_strides;
@@ -162,6 +215,8 @@ class BatchTransfer {
 
   const BatchPlan& plan_;
   const at::Tensor& extents_;
+  const at::Tensor& out_;
+  const at::Tensor& extents_out_;
   const c10::ScalarType sent_;
   const Padding padding_;
   std::vector<char> numbers_;

@@ -16,6 +16,9 @@ namespace tensorlift {
 struct BatchToSend {
   const BatchPlan& plan;
   at::Tensor extents;  // contiguous, of the host; or undefined
+  // Tensors of the caller's on the device, of the shapes and dtypes of what is to be there;
+  // undefined: new ones are made.
+  at::Tensor out{}, extents_out{};
 };
 
 struct SentBatch {
@@ -23,7 +26,8 @@ struct SentBatch {
   at::Tensor extents;  // defined where they were
 };
 
-// The batches on the device, each tensor in memory of its own. Throws c10::Error: no memory.
+// The batches on the device, each tensor in memory of its own, or in the caller's, which is written
+// to once the consumer's stream has done what it was given. Throws c10::Error: no memory.
 [[nodiscard]] std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                                   const TransferOptions& device,
                                                   std::optional<int> threads);

@@ -87,6 +87,11 @@ class Transfer {
 
   void allocate(Section& section) const {
     const c10::StreamGuard on_copies(copies_);
+    if (section.is_callers) {
+      const bool is_cast = section.dtype != section.packed_dtype;
+      section.sent = is_cast ? bytes_on_device(section.nbytes) : section.result;
+      return;
+    }
     section.sent = bytes_on_device(section.nbytes);
     section.result = section.dtype == section.packed_dtype
                          ? section.sent
@@ -117,6 +122,12 @@ class Transfer {
     copy(items, pieces, buffer);
   }
 
+  void finish(const Section& section) const {
+    if (!section.finish) return;
+    const c10::StreamGuard on_copies(copies_);
+    section.finish(section);
+  }
+
   void convert(Section& section) const {
     if (section.dtype == section.packed_dtype) return;
     const c10::StreamGuard on_copies(copies_);
@@ -126,6 +137,14 @@ class Transfer {
       cast(section);
     }
     section.sent.reset();  // in the order of the copy stream, which has the cast before it
+  }
+
+  // The copies wait for what the caller's stream was given.
+  void wait_for_consumer() const {
+    with_staging_event(options_.device, [this](c10::Event& done) {
+      done.record(consumer_);
+      done.block(copies_);
+    });
   }
 
   // The caller's stream, and the host if it wants to, wait for all that was enqueued.
@@ -139,6 +158,12 @@ class Transfer {
 
   void record_use(const Section& section) const {
     impl_.recordDataPtrOnStream(section.result.storage().data_ptr(), consumer_);
+  }
+
+  // Of memory of the caller's, which may go back to another stream's pool.
+  void record_copies(const at::Tensor& memory) const {
+    const c10::DataPtr& data = memory.storage().data_ptr();
+    for (const auto& stream : {copies_, consumer_}) impl_.recordDataPtrOnStream(data, stream);
   }
 
   [[nodiscard]] std::size_t chunk_bytes() const { return settings_.chunk_bytes; }
@@ -244,15 +269,39 @@ void send(std::vector<TransferItem>& items, const TransferOptions& options,
       for (Section& section : item.sections) function(section);
     }
   };
+  bool is_any_callers = false;
+  for_each_section([&](const Section& section) {
+    is_any_callers |= section.is_callers || section.finished.defined();
+  });
   for_each_section([&](Section& section) { transfer.allocate(section); });
-  for (const TransferItem& item : items) transfer.copy_pinned(item);
-  Cutter cutter(items, transfer.chunk_bytes());
-  for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
-    transfer.send(items, pieces);
+  const auto enqueue = [&] {
+    for (const TransferItem& item : items) transfer.copy_pinned(item);
+    Cutter cutter(items, transfer.chunk_bytes());
+    for (auto pieces = cutter.next(); !pieces.empty(); pieces = cutter.next()) {
+      transfer.send(items, pieces);
+    }
+    for_each_section([&](Section& section) { transfer.convert(section); });
+    for_each_section([&](const Section& section) { transfer.finish(section); });
+  };
+  if (is_any_callers) {
+    for_each_section([&](const Section& section) {
+      if (section.is_callers) transfer.record_copies(section.result);
+      if (section.finished.defined()) transfer.record_copies(section.finished);
+    });
+    transfer.wait_for_consumer();
+    try {
+      enqueue();
+    } catch (...) {
+      transfer.order();  // the caller still has the memory
+      throw;
+    }
+  } else {
+    enqueue();
   }
-  for_each_section([&](Section& section) { transfer.convert(section); });
   transfer.order();
-  for_each_section([&](Section& section) { transfer.record_use(section); });
+  for_each_section([&](const Section& section) {
+    if (!section.is_callers) transfer.record_use(section);
+  });
 }
 
 }  // namespace tensorlift

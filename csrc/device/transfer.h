@@ -43,8 +43,12 @@ struct Section {
   bool is_packed = true;    // else it gets its elements from a PinnedSource
   at::Tensor sent{};        // bytes; set by send()
   at::Tensor result{};      // bytes; set by send(); the same where there is no cast
+  bool is_callers = false;  // `result` is there already, memory of the caller's
   // Instead of a cast: called on the stream of the copies, after all items were enqueued there.
   std::function<void(const Section&)> convert{};
+  // Called on that stream at the very end: writes the result to this tensor of the caller's.
+  std::function<void(const Section&)> finish{};
+  at::Tensor finished{};
 };
 
 // Elements that are sent from where they lie, in pinned memory.
@@ -72,7 +76,9 @@ struct TransferItem {
 
 // Writes all items through pinned buffers, sends them, and converts what arrives; fills in `sent`
 // and `result` of all sections. The items' sources may be changed afterwards; pinned ones not
-// before the copies have run. Throws c10::Error. Without the GIL.
+// before the copies have run. Memory of the caller's is written to after what the consumer's stream
+// was given before, and before what it is given next, also after an error. Throws c10::Error.
+// Without the GIL.
 void send(std::vector<TransferItem>& items, const TransferOptions& options,
           std::optional<int> threads);
 

@@ -21,7 +21,11 @@ std::string key_text(py::handle key) {
 }  // namespace
 
 std::string place_text(std::size_t sample, const Place* place) {
-  std::string text = "samples[" + std::to_string(sample) + "]";
+  return place_text("samples[" + std::to_string(sample) + "]", place);
+}
+
+std::string place_text(const std::string& root, const Place* place) {
+  std::string text = root;
   // Not "[" + text: GCC 12 warns of its own string::insert there (its bug 105651).
   for (const Place* step : steps_to(place)) {
     switch (step->step) {

@@ -33,6 +33,8 @@ struct Place {
 // samples[5]["image"][0].x: where the value of a sample stands; nullptr is the sample itself. GIL
 // held, here and below.
 [[nodiscard]] std::string place_text(std::size_t sample, const Place* place);
+// out["image"][0].x, for what is named `root`.
+[[nodiscard]] std::string place_text(const std::string& root, const Place* place);
 
 // The steps from the sample inwards, as tensorlift._data.tree has them: keys, indices, and
 // Attributes.

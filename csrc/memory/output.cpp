@@ -16,16 +16,11 @@
 namespace tensorlift {
 namespace {
 
-struct Range {
-  std::intptr_t begin, end;
-};
-
-// Addresses from the first byte of the lowest element to the last of the highest one. There are
-// elements, and their reach is within 64 bits.
-Range address_range(const void* data, int ndim, const std::int64_t* shape,
-                    const std::int64_t* strides, std::int64_t itemsize) {
+// There are elements, and their reach is within 64 bits.
+AddressRange range_of(const void* data, int ndim, const std::int64_t* shape,
+                      const std::int64_t* strides, std::int64_t itemsize) {
   const auto first = reinterpret_cast<std::intptr_t>(data);
-  Range range{first, first + itemsize};
+  AddressRange range{first, first + itemsize};
   for (int d = 0; d < ndim; ++d) {
     if (shape[d] == 1) continue;
     const std::int64_t reach = (shape[d] - 1) * strides[d];
@@ -72,40 +67,52 @@ at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype, OutputMemo
   return build_empty(arena, nbytes, dtype, shape);
 }
 
-void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype) {
-  const auto refuse = [](const std::string& expected, const std::string& got,
-                         const std::string& remedy) {
-    throw ValueError("out: expected " + expected + ", got " + got + "." + remedy);
-  };
+namespace {
+
+[[noreturn]] void refuse_out(const std::string& name, const std::string& expected,
+                             const std::string& got, const std::string& remedy = "") {
+  throw ValueError(name + ": expected " + expected + ", got " + got + "." + remedy);
+}
+
+}  // namespace
+
+void check_writable(const at::Tensor& out, c10::Device device, const std::string& name) {
   if (!has_plain_memory(out)) {
-    refuse("a strided tensor with memory of its own",
-           "one without (sparse, nested, fake, transformed, or its storage was freed)", "");
+    refuse_out(name, "a strided tensor with memory of its own",
+               "one without (sparse, nested, fake, transformed, or its storage was freed)");
   }
-  if (!out.device().is_cpu()) {
-    refuse("a tensor in the host's memory", "one on " + out.device().str(), "");
-  }
-  if (out.sizes() != shape && out.numel() > 0) {
-    refuse("shape " + shape_text(shape), shape_text(out.sizes()),
-           " Only an empty one is resized: leave it out to get a new tensor.");
-  }
-  if (out.scalar_type() != dtype) {
-    refuse("dtype " + dtype_text(dtype), dtype_text(out.scalar_type()),
-           " Pass dtype=" + dtype_text(out.scalar_type()) + " to cast to it.");
+  if (out.device() != device) {
+    refuse_out(name,
+               device.is_cpu() ? "a tensor in the host's memory" : "a tensor on " + device.str(),
+               "one on " + out.device().str());
   }
   if (out.is_inference() && !c10::InferenceMode::is_enabled()) {
-    refuse("a tensor that may be written to", "an inference tensor outside of inference mode", "");
+    refuse_out(name, "a tensor that may be written to",
+               "an inference tensor outside of inference mode");
   }
   if (needs_gradient(out)) {
-    refuse("a tensor that needs no gradient", "one that requires grad",
-           " Use torch.no_grad() or out.detach().");
+    refuse_out(name, "a tensor that needs no gradient", "one that requires grad",
+               " Use torch.no_grad() or out.detach().");
   }
   if (out.is_conj() || out.is_neg() || out._is_zerotensor()) {
-    refuse("a tensor without pending conjugation or negation", "one with it",
-           " Use out.resolve_conj().resolve_neg().");
+    refuse_out(name, "a tensor without pending conjugation or negation", "one with it",
+               " Use out.resolve_conj().resolve_neg().");
   }
   if (!has_own_addresses(out)) {
-    refuse("a tensor whose dimensions do not overlap or interleave",
-           "one of strides " + shape_text(out.strides()), "");
+    refuse_out(name, "a tensor whose dimensions do not overlap or interleave",
+               "one of strides " + shape_text(out.strides()));
+  }
+}
+
+void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype) {
+  check_writable(out, c10::kCPU, "out");
+  if (out.sizes() != shape && out.numel() > 0) {
+    refuse_out("out", "shape " + shape_text(shape), shape_text(out.sizes()),
+               " Only an empty one is resized: leave it out to get a new tensor.");
+  }
+  if (out.scalar_type() != dtype) {
+    refuse_out("out", "dtype " + dtype_text(dtype), dtype_text(out.scalar_type()),
+               " Pass dtype=" + dtype_text(out.scalar_type()) + " to cast to it.");
   }
 }
 
@@ -121,16 +128,26 @@ Destination destination_of(const at::Tensor& tensor) {
           tensor.is_contiguous()};
 }
 
+AddressRange address_range(const ArrayView& view) {
+  return range_of(view.data, view.ndim, view.shape, view.strides, view.element.itemsize);
+}
+
+AddressRange address_range(const at::Tensor& tensor) {
+  Shape strides;
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) strides.push_back(byte_stride(tensor, d));
+  return range_of(tensor.const_data_ptr(), static_cast<int>(tensor.dim()), tensor.sizes().data(),
+                  strides.data(), static_cast<std::int64_t>(tensor.itemsize()));
+}
+
 bool may_overlap(const Destination& destination, const Sources& sources) {
   if (destination.numel == 0) return false;
-  const Range target = address_range(
+  const AddressRange target = range_of(
       destination.data, static_cast<int>(destination.shape.size()), destination.shape.data(),
       destination.strides.data(), static_cast<std::int64_t>(c10::elementSize(destination.dtype)));
   bool overlaps = false;
   sources.for_each([&](const ArrayView& view, std::int64_t numel) {
     if (numel == 0) return;
-    const Range source =
-        address_range(view.data, view.ndim, view.shape, view.strides, view.element.itemsize);
+    const AddressRange source = address_range(view);
     overlaps |= source.begin < target.end && target.begin < source.end;
   });
   return overlaps;

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <string>
 
 #include "plan/sources.h"
 
@@ -18,8 +22,11 @@ enum class OutputMemory {
 [[nodiscard]] at::Tensor make_output(c10::IntArrayRef shape, c10::ScalarType dtype,
                                      OutputMemory memory);
 
-// Throws ValueError unless the caller's tensor can be written to: of this shape, or empty; of this
-// dtype, in the host's memory, no element at another's address, not needed for a gradient.
+// Throws ValueError unless the caller's tensor can be written to: on this device, with memory of
+// its own, no element at another's address, not needed for a gradient. `name` begins the message.
+void check_writable(const at::Tensor& out, c10::Device device, const std::string& name);
+
+// The same, and that it is of this shape, or empty; of this dtype, in the host's memory.
 void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype);
 
 // Bytes of a contiguous tensor. Throws ValueError where they are more than 64 bits.
@@ -43,5 +50,12 @@ struct Destination {
 
 // May some source lie, in part, in the destination? Compares address ranges.
 [[nodiscard]] bool may_overlap(const Destination& destination, const Sources& sources);
+
+// Addresses from the first byte of the lowest element to the last of the highest one.
+struct AddressRange {
+  std::intptr_t begin, end;
+};
+[[nodiscard]] AddressRange address_range(const ArrayView& view);     // of elements, which there are
+[[nodiscard]] AddressRange address_range(const at::Tensor& tensor);  // the same; plain memory
 
 }  // namespace tensorlift

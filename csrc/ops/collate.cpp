@@ -19,6 +19,7 @@
 #include "input/samples.h"
 #include "input/values.h"
 #include "memory/build.h"
+#include "ops/collate_out.h"
 #include "ops/result_tree.h"
 
 namespace tensorlift {
@@ -115,12 +116,20 @@ class Walk {
   Walk(const CollateOptions& options, const std::shared_ptr<CollateFunctions>& functions)
       : options_(options),
         functions_(functions),
-        is_filled_at_once_(options.target.memory == ColumnsMemory::kOwn && !options.target.device),
+        is_filled_at_once_(options.target.memory == ColumnsMemory::kOwn && !options.target.device &&
+                           options.out.is_none()),
         is_torch_asked_(is_torch_asked()) {}
 
   py::object collate(const Batch& samples) {
-    const Node tree = read(samples, nullptr);
+    Node tree = read(samples, nullptr);
     if (tree.beside) refuse_mask_without_mapping(tree, "the padded place itself", nullptr);
+    if (!options_.check.is_none()) options_.check();
+    if (!options_.out.is_none()) {
+      warn_if_discarding(columns_);  // not between the checks of `out` and the writing
+      const ColumnsTarget& target = options_.target;
+      const c10::Device device = target.device ? target.device->device : c10::Device(c10::kCPU);
+      bind_out(tree, options_.out, device, columns_, held_batches_);
+    }
     if (!columns_.empty()) join(columns_, options_.target);
     return build_result(tree, [this](const Node& node) {
       const Column& column = *columns_[node.tensor];
@@ -428,7 +437,7 @@ py::object collate(py::handle samples, const CollateOptions& options) {
   const std::shared_ptr<CollateFunctions> functions = CollateFunctions::of(options.fn_map);
   if (!items_of(sequence).empty()) {
     const auto first = py::reinterpret_borrow<py::object>(item_of(sequence, 0));
-    if (functions->find(first.ptr()).joining == Joining::kText) {
+    if (functions->find(first.ptr()).joining == Joining::kText && options.out.is_none()) {
       return py::reinterpret_borrow<py::object>(samples);
     }
   }

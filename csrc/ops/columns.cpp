@@ -21,6 +21,7 @@
 #include "memory/build.h"
 #include "memory/output.h"
 #include "ops/batch.h"
+#include "ops/column_out.h"
 #include "plan/batch_plan.h"
 
 namespace tensorlift {
@@ -62,25 +63,30 @@ const Sources& read(SourceReader& reader, const Truncation& truncation) {
   return reader.sources();
 }
 
+// What is not written to the caller's tensors.
 void allocate(const Columns& columns, ColumnsMemory where) {
   ColumnMemory memory(3 * columns.size(), where);
   for (const auto& column : columns) {
-    memory.plan(column->plan.nbytes);
-    if (column->plan.extents_shape()) memory.plan(column->plan.extents_nbytes());
-    if (column->plan.mask) memory.plan(column->plan.mask->plan.nbytes);
+    const BatchPlan& plan = column->plan;
+    if (!column->values.defined()) memory.plan(plan.nbytes);
+    if (plan.extents_shape() && !column->extents.defined()) memory.plan(plan.extents_nbytes());
+    if (plan.mask && !column->mask.defined()) memory.plan(plan.mask->plan.nbytes);
   }
   memory.allocate();
   for (const auto& column : columns) {
     const BatchPlan& plan = column->plan;
-    column->values = memory.make(plan.nbytes, plan.dtype, plan.layout.shape);
-    if (!plan.is_contiguous()) {
-      column->values.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape,
-                                                                  plan.strides());
+    if (!column->values.defined()) {
+      column->values = memory.make(plan.nbytes, plan.dtype, plan.layout.shape);
+      if (!plan.is_contiguous()) {
+        column->values.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape,
+                                                                    plan.strides());
+      }
     }
-    if (const auto shape = plan.extents_shape()) {
+    const auto shape = plan.extents_shape();
+    if (shape && !column->extents.defined()) {
       column->extents = memory.make(plan.extents_nbytes(), *plan.extents_dtype, *shape);
     }
-    if (plan.mask) {
+    if (plan.mask && !column->mask.defined()) {
       const BatchPlan& ones = plan.mask->plan;
       column->mask = memory.make(ones.nbytes, ones.dtype, ones.layout.shape);
     }
@@ -98,7 +104,7 @@ void write_extents(const Columns& columns) {
 bool fill_straight(const Column& column) {
   const BatchPlan& plan = column.plan;
   if (plan.mask) return false;
-  if (!plan.is_contiguous() || !is_straight(plan)) return false;
+  if (!column.values.is_contiguous() || !is_straight(plan)) return false;
   auto* data = static_cast<char*>(column.values.mutable_data_ptr());
   without_gil(plan.nbytes, [&] { copy_straight(plan.sources, data); });
   return true;
@@ -136,8 +142,9 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
   write_extents(columns);
   std::vector<BatchToSend> batches;
   for (const auto& column : columns) {
-    batches.push_back({column->plan, column->extents});
-    if (column->plan.mask) batches.push_back({column->plan.mask->plan, {}});
+    const ColumnOut& out = column->out;
+    batches.push_back({column->plan, column->extents, out.values, out.extents});
+    if (column->plan.mask) batches.push_back({column->plan.mask->plan, {}, out.mask, {}});
   }
   if (batches.empty()) return;
   const GilRelease release;
@@ -156,7 +163,8 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
 Column::Column(c10::ArrayRef<PyObject*> values, const ColumnOptions& options)
     : reader(Items(values), column_read_options(options.batch)),
       plan(read(reader, options.batch.truncation), options.batch),
-      mask_key(options.mask_key) {
+      mask_key(options.mask_key),
+      memory_format(options.batch.memory_format) {
   discards = any_discards_imaginary(plan.sources, plan.dtype);
 }
 
@@ -203,13 +211,23 @@ ColumnOptions parse_column_options(py::handle given) {
   return options;
 }
 
+void warn_if_discarding(const Columns& columns) {
+  bool discards = false;
+  for (const auto& column : columns) discards |= std::exchange(column->discards, false);
+  if (discards) warn_discarded_imaginary();
+}
+
 void join(const Columns& columns, const ColumnsTarget& target) {
-  const bool discard = std::any_of(columns.begin(), columns.end(),
-                                   [](const auto& column) { return column->discards; });
-  if (discard) warn_discarded_imaginary();
-  if (target.device) return send_all(columns, *target.device, target.threads);
+  warn_if_discarding(columns);
+  if (target.device) {
+    check_out_apart(columns);
+    send_all(columns, *target.device, target.threads);
+    return finish_out(columns);
+  }
+  use_out(columns);
   allocate(columns, target.memory);
   fill(columns, target.threads);
+  finish_out(columns);
 }
 
 }  // namespace tensorlift

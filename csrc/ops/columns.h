@@ -25,6 +25,12 @@ struct ColumnOptions {
   py::object mask_key;  // what the mask is put under, beside the column; or null
 };
 
+// The caller's tensors that a column is written to, each of the shape and the dtype of what it gets
+// (see ops/collate_out.h); undefined: a new one is made.
+struct ColumnOut {
+  at::Tensor values, extents, mask;
+};
+
 // What is to become one tensor, or a pair of them. GIL held, here and below.
 struct Column {
   // Reads arrays, NumPy scalars and tensors, which the caller holds as long as this lives. Throws
@@ -44,7 +50,9 @@ struct Column {
   const Sources own_sources;  // of `numbers`
   const BatchPlan plan;
   const py::object mask_key;
-  bool discards;  // imaginary parts
+  const std::optional<c10::MemoryFormat> memory_format;  // that is asked for
+  bool discards;                                         // imaginary parts
+  ColumnOut out;
   at::Tensor values;
   at::Tensor extents;  // undefined where there are none
   at::Tensor mask;     // the same
@@ -64,7 +72,11 @@ struct ColumnsTarget {
   std::optional<int> threads;
 };
 
-// Fills all columns. The GIL is released while elements are sent, or copied, if that is much.
+// Torch's warning where imaginary parts will be discarded, once. Runs Python code.
+void warn_if_discarding(const Columns& columns);
+
+// Fills all columns: what is read lies in none of their own tensors before, or is read first. The
+// GIL is released while elements are sent, or copied, if that is much.
 void join(const Columns& columns, const ColumnsTarget& target);
 
 }  // namespace tensorlift

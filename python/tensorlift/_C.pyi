@@ -1,5 +1,6 @@
 """The native module; see csrc/binding/bindings.cpp. Use the functions of the package instead."""
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -127,6 +128,11 @@ def explain(arrays: object, dtype: object, copy: object, readonly: object) -> li
 def send_tensors(
     tensors: object, device: object, non_blocking: object, stream: object, threads: object
 ) -> list[torch.Tensor]: ...
+def send_into(
+    tensors: list[torch.Tensor],
+    out: list[torch.Tensor],
+    transfer: tuple[object, object, object, object],
+) -> None: ...
 def can_send_to(device: object) -> bool: ...
 def check_device_name(device: object) -> None: ...
 def check_normalize(scale: object, mean: object, std: object, channel_order: object) -> None: ...
@@ -147,6 +153,8 @@ def collate(
     options_for: object,
     memory: str | None,
     transfer: tuple[object, object, object, object] | None,
+    out: object,
+    check: Callable[[], None] | None,
     /,
 ) -> Any: ...
 def to_numpy(tensors: object, copy: object, /) -> list[npt.NDArray[Any]]: ...

@@ -263,3 +263,18 @@ def test_close_ends_iterations():
     assert len(list(wrapped)) == 5  # it can be iterated again
     wrapped.close()
     wrapped.close()
+
+
+def test_into_tensors_of_the_host():
+    into = {"x": torch.zeros(2, 2), "y": None}
+    batches = [{"x": np.full((n, 2), n, np.float32), "y": "a" * n} for n in (2, 1)]
+    loader = tensorlift.DevicePrefetcher(batches, "cpu", into=into)
+    seen = []
+    for batch in loader:
+        assert batch["x"].data_ptr() == into["x"].data_ptr()
+        seen.append((batch["x"].tolist(), batch["y"]))
+    assert seen == [([[2, 2], [2, 2]], "aa"), ([[1, 1]], "a")]
+    with pytest.raises(ValueError, match=r'into\["x"\]: expected 3 rows or more'):
+        list(tensorlift.DevicePrefetcher([{"x": np.zeros((3, 2), np.float32)}], "cpu", into=into))
+    with pytest.raises(ValueError, match=r'into\["x"\]: expected a tensor on cpu, got one on meta'):
+        tensorlift.DevicePrefetcher([], "cpu", into={"x": torch.zeros(1, device="meta")})

@@ -24,6 +24,10 @@ FAULTS = {
     "cast_too_early": "a cast is launched before its elements are sent",
     "own_memory_at_zero": "each part of a large array goes to the beginning of its memory",
     "gaps_not_cleared": "older contents of the buffer are sent between small arrays",
+    # The caller's own memory on the device.
+    "out_not_awaited": "it is written to while the caller's stream still reads it",
+    "out_not_ordered": "after an error the caller's stream does not wait for what was enqueued",
+    "out_not_recorded": "its allocator is not told that the stream of the copies writes to it",
     # Arrays in pinned memory.
     "pinned_not_recorded": "the allocator is not told of a copy out of pinned memory",
     "pinned_by_address": "the allocator is told an address that it does not know",
@@ -174,6 +178,23 @@ EDITS = [
         "device/transfer.cpp",
         "  for_each_section([&](Section& section) { transfer.convert(section); });\n",
         '  if (!is_seeded("cast_too_early")) cast();\n',
+    ),
+    Edit(
+        "device/transfer.cpp",
+        "    transfer.wait_for_consumer();\n",
+        '    if (!is_seeded("out_not_awaited")) transfer.wait_for_consumer();\n',
+    ),
+    Edit(
+        "device/transfer.cpp",
+        "      transfer.order();  // the caller still has the memory\n",
+        '      if (!is_seeded("out_not_ordered")) transfer.order();\n',
+    ),
+    Edit(
+        "device/transfer.cpp",
+        "    const c10::DataPtr& data = memory.storage().data_ptr();\n",
+        """    const c10::DataPtr& data = memory.storage().data_ptr();
+    if (is_seeded("out_not_recorded")) return;
+""",
     ),
     Edit(
         "copy/gather.cpp",

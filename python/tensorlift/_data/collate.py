@@ -19,6 +19,8 @@ from .._ops.batch import Jagged as Jagged  # for the walk
 from .._ops.batch import padded as padded
 from .._ops.by_torch import is_cut_off, normalized
 from .._torch_internals import torch_collate, worker
+from .into import copied_into, device_of, refuse_in_worker
+from .send import send
 from .shared import memory_for_batches
 from .tree import (
     Path,
@@ -31,9 +33,16 @@ from .tree import with_fields as with_fields
 
 CollateFn: TypeAlias = Callable[..., Any]
 CollateFnMap: TypeAlias = Mapping[type | tuple[type, ...], CollateFn]
+OptionsFor: TypeAlias = Callable[[Path, str], tuple[Any, ...] | str | None]
 
 
-def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = None) -> Any:
+def collate(
+    samples: Sequence[Any],
+    /,
+    *,
+    out: Any = None,
+    collate_fn_map: CollateFnMap | None = None,
+) -> Any:
     """Joins samples to a batch, as :func:`torch.utils.data.default_collate` does, but faster.
 
     Arrays, NumPy scalars, numbers and CPU tensors that stand in the same place of every sample
@@ -46,6 +55,11 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
 
     Args:
         samples: at least one, all of the same structure. A tuple becomes a list, as in torch.
+        out: a tree like that of the batch, for instance an earlier batch, whose tensors are written
+            to instead of new ones. Each has the dtype of the batch's tensor, at least as many rows
+            (the size of the first dimension), and any strides; all are in the host's memory or on
+            one device. Where it has None, or no tensor stands in the batch, the batch has what it
+            has without `out`. What is read may lie in these tensors: it is read first.
         collate_fn_map: functions for types of your own, as for
             :func:`torch.utils.data._utils.collate.collate`: each is called with a list of values
             and ``collate_fn_map=``. They come before torch's own, which are in
@@ -54,10 +68,15 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
 
     Returns:
         The batch that torch gives. A record is copied and its fields are set; neither
-        `__init__` nor `__post_init__` runs.
+        `__init__` nor `__post_init__` runs. Its tensors are those of `out`, or views of their first
+        rows where the batch has fewer.
 
     Raises:
-        TypeError: a value is of no type that can be joined, or its dtype has no torch counterpart.
+        TypeError: a value is of no type that can be joined, or its dtype has no torch counterpart;
+            something in `out` is no tensor.
+        ValueError: a tensor of `out` has another dtype, shape or device, or cannot be written to;
+            `out` has another structure, or is given in a worker of a DataLoader. Nothing was
+            written then.
         RuntimeError: values that stand in the same place differ in shape or length.
         KeyError: a key of the first sample is missing in another; `samples` is a mapping.
         IndexError: there are no samples.
@@ -74,8 +93,35 @@ def collate(samples: Sequence[Any], /, *, collate_fn_map: CollateFnMap | None = 
     fn_map = torch_collate.default_collate_fn_map
     if collate_fn_map is not None:
         fn_map = merged(collate_fn_map)
+    if out is not None:
+        return collate_into(samples, out, fn_map)
     memory = None if worker._worker_info is None else memory_for_batches()
-    return _C.collate(samples, fn_map, None, memory, None)
+    return _C.collate(samples, fn_map, None, memory, None, None, None)
+
+
+def collate_into(
+    samples: Any,
+    out: Any,
+    fn_map: CollateFnMap,
+    options_for: OptionsFor | None = None,
+    check: Callable[[], None] | None = None,
+    *,
+    non_blocking: bool = True,
+    stream: torch.Stream | None = None,
+    threads: int | None = None,
+) -> Any:
+    """The batch in the tensors of `out`, wherever they are."""
+    refuse_in_worker()
+    device = device_of(out)
+    is_sent = device.type != "cpu" and _C.can_send_to(device)
+    if stream is not None and not is_sent:
+        raise ValueError(f"stream: expected None for {device}, got {stream!r}.")
+    transfer = (device if is_sent else None, non_blocking, stream, threads)
+    if is_sent or device.type == "cpu":
+        batch = _C.collate(samples, fn_map, options_for, None, transfer, out, check)
+        return send(batch, device, stream, threads, non_blocking=non_blocking) if is_sent else batch
+    batch = _C.collate(samples, fn_map, options_for, None, transfer, None, check)
+    return copied_into(batch, out)
 
 
 def default_fn_map() -> dict[Any, CollateFn]:
@@ -95,7 +141,7 @@ def collate_for_torch(batch: Any, *, collate_fn_map: CollateFnMap | None = None)
     if fn_map is not None and type(fn_map) is not dict:
         fn_map = dict(fn_map)
     memory = None if worker._worker_info is None else memory_for_batches()
-    return _C.collate(batch, fn_map, None, memory, None)
+    return _C.collate(batch, fn_map, None, memory, None, None, None)
 
 
 # ---- for the walk -----------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import torch
 
 from .. import _C
 from .._typing import Device, Number
-from .collate import CollateFnMap, default_fn_map, merged
+from .collate import CollateFnMap, collate_into, default_fn_map, merged
+from .into import device_of
 from .normalize import Normalize
 from .pad import Pad
 from .send import pin, send, send_plainly
@@ -51,6 +52,10 @@ class Collate:
             the samples that have something there, None where no sample has) or to "list" (the batch
             is the list of the values wherever one of them is None); one of these words for all
             places. An error of a place from which values were dropped counts those that are left.
+        out: a tree like that of the batch whose tensors are written to, as for
+            :func:`tensorlift.collate`. The options say which dtypes and shapes these have. Batches
+            share them: what is kept of one is overwritten by the next. With tensors on a device the
+            batch is sent there in one transfer, after what the current stream was given.
         pin_memory: whether all tensors of the batch are written to page-locked memory.
         device: where all tensors of the batch are sent, in one transfer. They are ready on the
             current stream. It does not work in forked workers.
@@ -64,7 +69,8 @@ class Collate:
         ValueError: a place is named by `jagged` and by `pad`, `channel_dim`, `channels_last` or
             `normalize`;
             `pin_memory` together with `device`; `stream` without `device`, or of another one; torch
-            has no such device here; in a batch, there is nothing at a place that is named.
+            has no such device here; `pin_memory` together with `out`, or a `device` that `out` is
+            not on; in a batch, there is nothing at a place that is named.
 
     Example:
         >>> import numpy as np, tensorlift, torch
@@ -82,6 +88,7 @@ class Collate:
     channels_last: Collection[Any] = ()
     normalize: Mapping[Any, Normalize] = field(default_factory=dict)
     optional: Optional | Mapping[Any, Optional] = field(default_factory=dict)
+    out: Any = field(default=None, compare=False, repr=False)
     pin_memory: bool = False
     device: Device | None = None
     non_blocking: bool = True
@@ -120,24 +127,37 @@ class Collate:
             _check_device(self.device)
         if not isinstance(self.non_blocking, bool):
             raise TypeError(f"non_blocking: expected True or False, got {self.non_blocking!r}.")
-        _check_stream(self.stream, self.device)
+        if self.out is not None:
+            _check_out(self.out, self.pin_memory, self.device)
+        _check_stream(self.stream, self.device if self.out is None else device_of(self.out))
         _C.check_threads(self.threads)
 
     def __hash__(self) -> int:
         """Of what the options say."""
-        return hash(tuple(_hashable(getattr(self, field.name)) for field in fields(self)))
+        return hash(tuple(_hashable(getattr(self, f.name)) for f in fields(self) if f.compare))
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """The batch."""
+        fn_map = default_fn_map() if self.collate_fn_map is None else merged(self.collate_fn_map)
+        places = _Places(self)
+        if self.out is not None:
+            return collate_into(
+                samples,
+                self.out,
+                fn_map,
+                places.options_for,
+                places.check,
+                non_blocking=self.non_blocking,
+                stream=self.stream,
+                threads=self.threads,
+            )
         is_sent = self.device is not None and _C.can_send_to(self.device)
         device = None if self.device is None else torch.device(self.device)
         if self.stream is not None and not is_sent:
             raise ValueError(f"stream: expected None for {device}, got {self.stream!r}.")
         transfer = (device if is_sent else None, self.non_blocking, self.stream, self.threads)
         memory = "pinned" if self.pin_memory else memory_for_batches()
-        fn_map = default_fn_map() if self.collate_fn_map is None else merged(self.collate_fn_map)
-        places = _Places(self)
-        batch = _C.collate(samples, fn_map, places.options_for, memory, transfer)
+        batch = _C.collate(samples, fn_map, places.options_for, memory, transfer, None, None)
         places.check()
         if device is not None and device.type != "cpu":
             if not is_sent:
@@ -312,6 +332,20 @@ def _check_normalize(normalize: Mapping[Any, Normalize]) -> None:
             raise TypeError(
                 f"normalize: expected a tensorlift.Normalize for {place!r}, got {how!r}."
             )
+
+
+def _check_out(out: Any, pin_memory: bool, device: Device | None) -> None:
+    if pin_memory:
+        raise ValueError("pin_memory: expected False with out=, got True. Pin the tensors of out.")
+    if device is None:
+        return
+    _C.check_device_name(device)
+    there = device_of(out)
+    given = torch.device(device)
+    if given.type != there.type or given.index not in (None, there.index):
+        raise ValueError(
+            f"device: expected None or {there}, where the tensors of out are, got {given}."
+        )
 
 
 def _check_stream(stream: torch.Stream | None, device: Device | None) -> None:

@@ -14,11 +14,14 @@ from torch.utils.data import DataLoader
 
 from .. import _C
 from .._typing import Device
+from .into import check_buffers, copied_into
 from .loader_copy import with_arguments
 from .prefetch_thread import Run
 from .send import send_plainly
 
 T = TypeVar("T")
+
+_CPU = torch.device("cpu")
 
 
 class DevicePrefetcher(Generic[T]):
@@ -38,6 +41,11 @@ class DevicePrefetcher(Generic[T]):
             object calls `iter()` of it once, and takes its batches in a thread.
         device: where the batches are to be.
         depth: how many batches are sent ahead, at least 1. Each is device memory.
+        into: a tree like that of a batch, for instance an earlier batch on the device, to whose
+            tensors every batch is copied: their addresses stay, as a CUDA graph wants it. Each has
+            the dtype of the batch's tensor and at least as many rows (the size of the first
+            dimension); a batch of fewer has views of the first ones. Where it has None, batches
+            have a tensor of their own. See below.
         threads: how many threads pack a batch; None for as many as torch uses in the thread that
             made this object, or as :func:`tensorlift.staging` says.
         arguments: of :class:`torch.utils.data.DataLoader`, `sampler` for instance: the loader,
@@ -54,12 +62,20 @@ class DevicePrefetcher(Generic[T]):
     in the thread: what its dataset draws of the global random numbers is drawn ahead, beside what
     the consumer draws.
 
+    With `into` a batch is there until the next one is asked for: then its tensors are overwritten,
+    by a copy within the device on the stream that is current at that moment, after all that it was
+    given. It must wait for another stream that reads the batch. Batches that are sent ahead lie in
+    `depth` more sets of such tensors, which an iteration makes at its beginning: there is no other
+    allocation for them.
+
     An iteration ends early by `break`, an exception, Ctrl-C, when the iterator is deleted, or by
     `close()`, which a ``with`` calls at its end. That does not wait for a batch that the loader is
     still making; the next iteration does.
 
     Raises:
-        ValueError: torch cannot use the device, or `depth` or `threads` is less than 1.
+        ValueError: torch cannot use the device, or `depth` or `threads` is less than 1; a tensor of
+            `into` is elsewhere or cannot be written to. In an iteration, where a batch does not fit
+            `into`: the place is named, and nothing was written.
         TypeError: `depth` or `threads` is no int, or there are `arguments` for what is no
             DataLoader.
 
@@ -75,6 +91,7 @@ class DevicePrefetcher(Generic[T]):
     loader: Iterable[T]
     device: torch.device
     depth: int
+    into: Any
     threads: int | None
 
     def __init__(
@@ -83,6 +100,7 @@ class DevicePrefetcher(Generic[T]):
         device: Device,
         *,
         depth: int = 2,
+        into: Any = None,
         threads: int | None = None,
         **arguments: Any,
     ) -> None:
@@ -97,6 +115,8 @@ class DevicePrefetcher(Generic[T]):
         own["depth"] = depth
         own["threads"] = threads
         own["device"] = torch.empty(0, device=device).device if is_packed else _plain(device)
+        own["into"] = into
+        check_buffers(into, self.device, "into")
         own["_is_packed"] = is_packed
         own["_runs"] = weakref.WeakSet[Run]()
         own["_loader_lock"] = threading.Lock()
@@ -127,7 +147,7 @@ class DevicePrefetcher(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By its arguments: the default compares the type with __class__."""
-        make = partial(type(self), depth=self.depth, threads=self.threads)
+        make = partial(type(self), depth=self.depth, into=self.into, threads=self.threads)
         return make, (self.loader, self.device)
 
     def __len__(self) -> int:
@@ -165,7 +185,10 @@ class DevicePrefetcher(Generic[T]):
     def _convert(self) -> Iterator[T]:
         closed = self._closed
         for batch in self.loader:
-            yield send_plainly(batch, self.device)
+            if self.into is None:
+                yield send_plainly(batch, self.device)
+            else:
+                yield copied_into(send_plainly(batch, _CPU), self.into, "into")
             if self._closed != closed:
                 return
 
@@ -177,7 +200,7 @@ class DevicePrefetcher(Generic[T]):
             # that a worker has died, and has the accelerator's current device.
             batches = iter(self.loader)
         state_of = getattr(self.loader, "state_dict", None)
-        run = Run(batches, self.device, self.depth, threads, self._loader_lock, state_of)
+        run = Run(batches, self.device, self.depth, threads, self._loader_lock, state_of, self.into)
         del batches
         self._runs.add(run)  # before anybody can notice that it runs, and call close()
         try:

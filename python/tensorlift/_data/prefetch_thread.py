@@ -8,10 +8,12 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
+from .into import Slot, copied_into
 from .registered import OWN_COPY_BYTES, RegisteredSegments
 from .send import is_tensor_like, send
 from .tree import map_leaves
@@ -24,12 +26,13 @@ _PATIENCE_AT_EXIT_S = 5.0
 class Sent:
     """A batch, the event behind its copies, and the loader's state after it."""
 
-    __slots__ = ("batch", "event", "state")
+    __slots__ = ("batch", "event", "slot", "state")
 
-    def __init__(self, batch: Any, event: torch.Event, state: Any) -> None:
+    def __init__(self, batch: Any, event: torch.Event, state: Any, slot: Slot | None) -> None:
         self.batch = batch
         self.event = event
         self.state = state
+        self.slot = slot  # whose memory it is in; None: in memory of its own
 
 
 class _End:
@@ -56,6 +59,7 @@ class Run:
         threads: int,
         loader_lock: threading.Lock,
         state_of: Callable[[], Any] | None,
+        into: Any,
     ) -> None:
         self.state: Any = None  # of the loader, after the last batch that was delivered
         self._device = device
@@ -64,6 +68,8 @@ class Run:
         self._state_of = state_of
         self._changed = threading.Condition()
         self._sent: deque[Sent | _End] = deque()
+        self._into = into
+        self._free: deque[Slot | None] = deque([None] * depth)  # None: not made yet
         self._is_over = False
         self._registered: RegisteredSegments | None = None
         self.thread = threading.Thread(
@@ -89,7 +95,8 @@ class Run:
             self._changed.notify_all()
         if isinstance(sent, Sent):
             self.state = sent.state
-            return _make_ready(sent.batch, sent.event, self._device)
+            batch = _make_ready(sent.batch, sent.event, self._device)
+            return batch if sent.slot is None else self._moved(batch, sent.slot)
         self._is_over = True
         if sent.error is None:
             self.state = sent.state
@@ -99,12 +106,23 @@ class Run:
         finally:
             del sent  # the error's traceback has this frame
 
+    def _moved(self, batch: Any, slot: Slot) -> Any:
+        """The batch in the caller's tensors, after what the current stream was given."""
+        batch = copied_into(batch, self._into, "into")
+        slot.is_free = torch.accelerator.current_stream(self._device).record_event()
+        with self._changed:
+            self._free.append(slot)
+            self._changed.notify_all()
+        return batch
+
     def stop(self) -> None:
         """Ends the iteration. The thread ends as soon as the loader gives it the next batch."""
         with self._changed:
             self._is_over = True
             unused, self._sent = self._sent, deque()
+            slots, self._free = self._free, deque()
             self._changed.notify_all()
+        slots.clear()
         unused.clear()  # not under the lock: memory is freed
 
     def _put(self, sent: Sent | _End) -> None:
@@ -126,8 +144,11 @@ class Run:
                 if batch is _NONE:
                     end.state = state
                     break
-                sent = self._send(batch, stream, threads, state)
-                del batch
+                slot = self._free_slot(stream)
+                if self._is_over:
+                    break
+                sent = self._send(batch, stream, threads, state, slot)
+                del batch, slot
                 self._put(sent)
                 del sent
         except BaseException as error:
@@ -142,16 +163,30 @@ class Run:
         self._put(end)
         del end  # an error's traceback has this frame
 
-    def _send(self, batch: Any, stream: torch.Stream, threads: int, state: Any) -> Sent:
+    def _send(
+        self, batch: Any, stream: torch.Stream, threads: int, state: Any, slot: Slot | None
+    ) -> Sent:
+        move = partial(send, device=self._device) if slot is None else slot.send
         if self._registered is None:
-            return Sent(send(batch, self._device, stream, threads), stream.record_event(), state)
+            moved = move(batch, stream=stream, threads=threads)
+            return Sent(moved, stream.record_event(), state, slot)
         self._registered.register(batch)
         try:
-            moved = send(batch, self._device, stream, threads, own_copy_bytes=OWN_COPY_BYTES)
+            moved = move(batch, stream=stream, threads=threads, own_copy_bytes=OWN_COPY_BYTES)
         finally:  # also when some copies were enqueued, and one was not
             event = stream.record_event()
             self._registered.keep(batch, event)
-        return Sent(moved, event, state)
+        return Sent(moved, event, state, slot)
+
+    def _free_slot(self, stream: torch.Stream) -> Slot | None:
+        """Waits for one; None where none is needed, or the iteration is over."""
+        if self._into is None:
+            return None
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._is_over)
+            slot = None if self._is_over else self._free.popleft()
+            is_over = self._is_over
+        return Slot(self._into, self._device, stream) if slot is None and not is_over else slot
 
     def _next(self, batches: Iterator[Any]) -> tuple[Any, Any]:
         """The loader's next batch, or _NONE, and its state after that."""

@@ -17,7 +17,7 @@ from .tree import map_leaves
 from .tree_convert import is_convertible, replace_leaves
 
 # Tensors from so many bytes on are sent from where they are, if they are pinned.
-_LARGE = 1 << 20
+LARGE = 1 << 20
 
 
 def is_tensor_like(leaf: Any) -> bool:
@@ -37,7 +37,7 @@ def pin(tree: Any) -> Any:
     )
 
     def pin_others(leaf: Any) -> Any:
-        is_other = is_tensor_like(leaf) and not _is_sent(leaf) and hasattr(leaf, "pin_memory")
+        is_other = is_tensor_like(leaf) and not is_sent(leaf) and hasattr(leaf, "pin_memory")
         is_elsewhere = isinstance(leaf, torch.Tensor) and leaf.device.type != "cpu"
         return leaf.pin_memory() if is_other and not is_elsewhere else leaf
 
@@ -51,7 +51,7 @@ def send(
     threads: int | None,
     *,
     non_blocking: bool = True,
-    own_copy_bytes: int = _LARGE,
+    own_copy_bytes: int = LARGE,
 ) -> Any:
     """The tree with all of its arrays and tensors of the host on the device, ready on `stream`.
 
@@ -59,7 +59,7 @@ def send(
     """
     tree = replace_leaves(
         tree,
-        partial(_is_sent, own_copy_bytes=own_copy_bytes),
+        partial(is_sent, own_copy_bytes=own_copy_bytes),
         partial(
             _send_leaves, device=device, non_blocking=non_blocking, stream=stream, threads=threads
         ),
@@ -122,7 +122,7 @@ def _memory_order(leaf: Any) -> list[int] | None:
     return order if leaf.permute(order).is_contiguous() else None
 
 
-def _is_sent(leaf: Any, own_copy_bytes: int = _LARGE) -> bool:
+def is_sent(leaf: Any, own_copy_bytes: int = LARGE) -> bool:
     """Whether the native call takes it; Tensor.to() has to take all other tensors."""
     if type(leaf) is not torch.Tensor:
         return is_convertible(leaf)
@@ -134,4 +134,4 @@ def _is_sent(leaf: Any, own_copy_bytes: int = _LARGE) -> bool:
 
 
 def _is_to_be_pinned(leaf: Any) -> bool:
-    return _is_sent(leaf) and not (isinstance(leaf, torch.Tensor) and leaf.is_pinned())
+    return is_sent(leaf) and not (isinstance(leaf, torch.Tensor) and leaf.is_pinned())

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import _C
+from ..into import Slot, copied_into
 from ..prefetch import DevicePrefetcher
 from ..prefetch_thread import Run, Sent
 from ..send import send_plainly
@@ -128,7 +129,7 @@ def _batches(
     if prefetcher is None:
         return _closable(taken)
     if not prefetcher._is_packed:
-        return _sent_plainly(taken, prefetcher.device, log)
+        return _sent_plainly(taken, prefetcher.device, prefetcher.into, log)
     return _sent(taken, prefetcher, log)
 
 
@@ -158,11 +159,16 @@ def _closable(taken: _Taken) -> Generator[Any, None, None]:
             yield next(taken)
 
 
-def _sent_plainly(taken: _Taken, device: torch.device, log: Log) -> Generator[Any, None, None]:
+def _sent_plainly(
+    taken: _Taken, device: torch.device, into: Any, log: Log
+) -> Generator[Any, None, None]:
     def send() -> Any:
         batch = next(taken)
         begin = now()
-        moved = send_plainly(batch, device)
+        if into is None:
+            moved = send_plainly(batch, device)
+        else:
+            moved = copied_into(send_plainly(batch, torch.device("cpu")), into, "into")
         log.add(CONSUMER, "transfer", begin, now())
         return moved
 
@@ -174,7 +180,15 @@ def _sent_plainly(taken: _Taken, device: torch.device, log: Log) -> Generator[An
 def _sent(taken: _Taken, prefetcher: DevicePrefetcher[Any], log: Log) -> Generator[Any, None, None]:
     """As DevicePrefetcher does it."""
     threads = prefetcher.threads or _C.staging()[2] or _C.default_threads()
-    sending = _TimedRun(taken, prefetcher.device, prefetcher.depth, threads, threading.Lock(), None)
+    sending = _TimedRun(
+        taken,
+        prefetcher.device,
+        prefetcher.depth,
+        threads,
+        threading.Lock(),
+        None,
+        prefetcher.into,
+    )
     sending.log = log
     sending.start()
     try:
@@ -187,9 +201,11 @@ def _sent(taken: _Taken, prefetcher: DevicePrefetcher[Any], log: Log) -> Generat
 class _TimedRun(Run):
     log: Log
 
-    def _send(self, batch: Any, stream: torch.Stream, threads: int, state: Any) -> Sent:
+    def _send(
+        self, batch: Any, stream: torch.Stream, threads: int, state: Any, slot: Slot | None
+    ) -> Sent:
         begin = now()
-        sent = super()._send(batch, stream, threads, state)
+        sent = super()._send(batch, stream, threads, state, slot)
         sent.event.synchronize()
         self.log.add(TRANSFER_THREAD, "transfer", begin, now())
         return sent
