@@ -57,21 +57,6 @@ void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
   batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
 }
 
-// Writes `from` to `to`: same shape, same dtype. GIL not needed.
-void gather_tensor(const Destination& from, const Destination& to, std::optional<int> threads) {
-  ArrayView view;
-  view.data = from.data;
-  view.shape = from.shape.data();
-  view.strides = from.strides.data();
-  view.ndim = static_cast<int>(from.shape.size());
-  view.element = {from.dtype, ElementKind::kTwin,
-                  static_cast<std::uint8_t>(c10::elementSize(from.dtype))};
-  GatherJobs jobs;
-  if (to.nbytes() >= kNonTemporalFrom) jobs.use_non_temporal_stores();
-  jobs.add(view, static_cast<std::int64_t>(from.numel), to.dtype, to.data, to.strides.data());
-  jobs.run(threads);
-}
-
 // In the host's memory, never pinned: written here.
 at::Tensor extents_of(const BatchPlan& plan) {
   const std::optional<Shape> shape = plan.extents_shape();
@@ -137,7 +122,7 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   const Destination target = fresh.defined() ? destination_of(fresh) : *out;
   without_gil(target.nbytes(), [&] {
     gather(plan, target, /*is_warm=*/!fresh.defined(), options.threads);
-    if (is_in_the_way) gather_tensor(target, *out, options.threads);
+    if (is_in_the_way) copy_tensor(target, *out, options.threads);
   });
   if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
   return {out ? *options.out : fresh, std::move(extents), std::move(mask)};
@@ -191,6 +176,20 @@ Batch joined(const Items& items, const BatchOptions& options) {
 }
 
 }  // namespace
+
+void copy_tensor(const Destination& from, const Destination& to, std::optional<int> threads) {
+  ArrayView view;
+  view.data = from.data;
+  view.shape = from.shape.data();
+  view.strides = from.strides.data();
+  view.ndim = static_cast<int>(from.shape.size());
+  view.element = {from.dtype, ElementKind::kTwin,
+                  static_cast<std::uint8_t>(c10::elementSize(from.dtype))};
+  GatherJobs jobs;
+  if (to.nbytes() >= kNonTemporalFrom) jobs.use_non_temporal_stores();
+  jobs.add(view, static_cast<std::int64_t>(from.numel), to.dtype, to.data, to.strides.data());
+  jobs.run(threads);
+}
 
 ReadOptions read_options(const BatchOptions& options) {
   return {options.dtype,

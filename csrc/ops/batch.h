@@ -41,4 +41,7 @@ struct Batch {
 [[nodiscard]] std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
                                                   const BatchOptions& options);
 
+// Writes `from` to `to`: same shape, same dtype. GIL not needed.
+void copy_tensor(const Destination& from, const Destination& to, std::optional<int> threads);
+
 }  // namespace tensorlift

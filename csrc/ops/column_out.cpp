@@ -1,12 +1,14 @@
 #include "ops/column_out.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
-#include "dispatch_guard.h"
+#include "binding/gil.h"
 #include "errors.h"
 #include "memory/host_memory.h"
 #include "memory/output.h"
+#include "ops/batch.h"
 
 namespace tensorlift {
 namespace {
@@ -92,11 +94,13 @@ void use_out(const Columns& columns) {
   }
 }
 
-void finish_out(const Columns& columns) {
-  const DispatchGuard plain;
-  const auto finish = [](at::Tensor& written, const at::Tensor& out) {
+void finish_out(const Columns& columns, std::optional<int> threads) {
+  const auto finish = [threads](at::Tensor& written, const at::Tensor& out) {
     if (!out.defined()) return;
-    if (!written.is_same(out)) out.copy_(written);
+    if (!written.is_same(out)) {
+      const Destination from = destination_of(written), to = destination_of(out);
+      without_gil(to.nbytes(), [&] { copy_tensor(from, to, threads); });
+    }
     written = out;
     if (!out.is_inference()) out.unsafeGetTensorImpl()->bump_version();
   };

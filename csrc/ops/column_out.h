@@ -13,7 +13,8 @@ void check_out_apart(const Columns& columns);
 // at once: where something that is read may lie in one, in part.
 void use_out(const Columns& columns);
 
-// Copies what was written elsewhere to where it belongs, and tells torch of what was written.
-void finish_out(const Columns& columns);
+// Copies what was written elsewhere to where it belongs, and tells torch of what was written. The
+// GIL is released while much is copied.
+void finish_out(const Columns& columns, std::optional<int> threads);
 
 }  // namespace tensorlift

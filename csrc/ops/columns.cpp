@@ -222,12 +222,12 @@ void join(const Columns& columns, const ColumnsTarget& target) {
   if (target.device) {
     check_out_apart(columns);
     send_all(columns, *target.device, target.threads);
-    return finish_out(columns);
+    return finish_out(columns, target.threads);
   }
   use_out(columns);
   allocate(columns, target.memory);
   fill(columns, target.threads);
-  finish_out(columns);
+  finish_out(columns, target.threads);
 }
 
 }  // namespace tensorlift

@@ -95,6 +95,22 @@ def in_worker(items: Items) -> Any:
         worker._worker_info = None
 
 
+def collated_into(items: Items) -> Any:
+    """Into tensors that are there already, in one of which a sample lies."""
+    count = len(items)
+    memory = np.empty((count, 4))
+    memory[-1] = items[0]["x"]
+    (x,) = tensorlift.from_numpy([memory])
+    y = [torch.empty(count), torch.empty(count, dtype=torch.int64)]
+    rows = [{**items[0], "x": memory[-1]}, *items[1:]]
+    return tensorlift.collate(rows, out={"x": x, "y": y, "name": None})
+
+
+def collated_into_device(items: Items, device: str) -> Any:
+    x = torch.empty(len(items), 4, dtype=torch.float64, device=device)
+    return tensorlift.collate(items, out={"x": x, "y": None, "name": None})
+
+
 def unbound(items: Items) -> tuple[torch.Tensor, ...]:
     return tensorlift.jagged(items).unbind()
 
@@ -169,6 +185,7 @@ def host_kinds() -> list[Kind]:
             normalized_samples,
             lambda: {"image": np.zeros((2, 2, 3))},
         ),
+        Kind("collate, out=", sample, collated_into, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind("collate in a worker", sample, in_worker, lambda: {**sample(0), "x": np.zeros(2)}),
         Kind("convert", row, lambda a: tl.convert(tree(a)), dates),
         Kind("explain", mixed, lambda a: len(tl.explain(a)), None),
@@ -259,6 +276,12 @@ def device_kinds(device: str) -> list[Kind]:
             "collate to a device",
             sample,
             tl.Collate(device=device),
+            lambda: {**sample(0), "x": np.zeros(2)},
+        ),
+        Kind(
+            "collate, out= on a device",
+            sample,
+            lambda a: collated_into_device(a, device),
             lambda: {**sample(0), "x": np.zeros(2)},
         ),
         Kind("DevicePrefetcher", sample, prefetched, lambda: {**sample(0), "x": np.zeros(2)}),
