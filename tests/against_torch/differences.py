@@ -69,7 +69,7 @@ DIFFERENCES = [
         lambda case: case.theirs.error is ValueError and bool(NOT_SHARED & {*case.kinds}),
     ),
     Difference(
-        "arrays and scalars of ml_dtypes that have a twin in torch (bfloat16, float8, complex32); "
+        "arrays and scalars of ml_dtypes that torch has as well (bfloat16, float8, complex32); "
         "scalars of uint64",
         "TypeError",
         "tensors of that dtype",
@@ -130,7 +130,7 @@ DIFFERENCES = [
         lambda case: case.call.startswith("convert") and "array, misaligned" in case.kinds,
     ),
     Difference(
-        "`convert`: scalars of ml_dtypes that have a twin in torch",
+        "`convert`: scalars of ml_dtypes that torch has as well",
         "left as they are",
         "tensors, as those of NumPy's own types",
         "a scalar is an array of no dimensions",

@@ -12,7 +12,7 @@ from support.inputs import ML_DTYPES_IN_TORCH
 
 
 @pytest.mark.parametrize("name", ML_DTYPES_IN_TORCH)
-def test_ml_dtypes_twins_share_every_bit(tl, name):
+def test_ml_dtypes_that_torch_has_share_every_bit(tl, name):
     dtype = np.dtype(getattr(ml_dtypes, name))
     bits = np.arange(2 ** min(16, 8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
     (tensor,) = tl.from_numpy([bits.view(dtype)], copy=False)

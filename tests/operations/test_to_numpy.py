@@ -32,8 +32,8 @@ def test_as_numpy_does(dtype, name):
     assert (ours.dtype, ours.shape, ours.strides) == (theirs.dtype, theirs.shape, theirs.strides)
     assert ours.flags == theirs.flags
     assert np.array_equal(ours, theirs)
-    (twin,) = tensorlift.reference.to_numpy([tensor])
-    assert (twin.strides, twin.flags) == (ours.strides, ours.flags)
+    (theirs,) = tensorlift.reference.to_numpy([tensor])
+    assert (theirs.strides, theirs.flags) == (ours.strides, ours.flags)
 
 
 def test_memory_is_shared_and_kept_alive():

@@ -141,10 +141,10 @@ def is_convertible(leaf: Any) -> bool:
         return of_numpy and leaf.dtype.kind not in _TEXT_AND_OBJECTS
     if not isinstance(leaf, np.generic) or isinstance(leaf, (np.flexible, np.object_)):
         return False
-    return type(leaf).__module__ == "numpy" or _has_twin(leaf)
+    return type(leaf).__module__ == "numpy" or _has_torch_dtype(leaf)
 
 
-def _has_twin(scalar: np.generic) -> bool:
+def _has_torch_dtype(scalar: np.generic) -> bool:
     """Whether torch has the dtype of another package's scalar."""
     ((action, *_),) = _C.explain([scalar], None, None, "share")
     return action != "rejected"

@@ -1,8 +1,8 @@
 """The same functions in NumPy and torch alone: slow, short, and plain enough to be obviously right.
 
-Every public function of the package agrees with its twin here, in values, dtypes, shapes, strides,
-sharing, warnings and types of errors; the tests hold them to it. Use it to check a suspicion, or
-where nothing can be compiled.
+Every public function of the package agrees with the one of its name here, in values, dtypes,
+shapes, strides, sharing, warnings and types of errors; the tests hold them to it. Use it to check a
+suspicion, or where nothing can be compiled.
 """
 
 from ._batch import cat, jagged, pad, stack

@@ -33,7 +33,7 @@ _TWINS = {
     ("c", 8): torch.complex64,
     ("c", 16): torch.complex128,
 }
-_ML_DTYPES_TWINS = {
+_ML_DTYPES_IN_TORCH = {
     name: getattr(torch, name)
     for name in (
         "bfloat16",
@@ -45,7 +45,7 @@ _ML_DTYPES_TWINS = {
         "float8_e8m0fnu",
     )
 }
-CASTABLE = frozenset(_TWINS.values()) | frozenset(_ML_DTYPES_TWINS.values())
+CASTABLE = frozenset(_TWINS.values()) | frozenset(_ML_DTYPES_IN_TORCH.values())
 
 _DLPACK_CPU = 1  # kDLCPU of dlpack.h
 
@@ -173,10 +173,10 @@ def _with_memory(item: Any) -> Any:
     return item
 
 
-def torch_twin(dtype: np.dtype[Any]) -> torch.dtype | None:
+def torch_dtype_of(dtype: np.dtype[Any]) -> torch.dtype | None:
     """The torch dtype with the same bits; int64 for dates and durations; None if there is none."""
     if dtype.type.__module__ == "ml_dtypes":
-        return _ML_DTYPES_TWINS.get(dtype.type.__name__)
+        return _ML_DTYPES_IN_TORCH.get(dtype.type.__name__)
     if dtype.kind in "mM":
         return torch.int64
     if dtype.char in "gG":  # longdouble, whatever its size here
@@ -196,8 +196,8 @@ def plan_item(
         error = f"arrays[{index}]: expected an array that can be converted, got {reason}."
         return Entry(index, "rejected", reason, array.shape, array.dtype, None, 0, error)
 
-    twin = torch_twin(array.dtype)
-    if twin is None:
+    torch_dtype = torch_dtype_of(array.dtype)
+    if torch_dtype is None:
         return rejected("dtype without a torch counterpart")
     if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
         return rejected("masked values")
@@ -206,8 +206,8 @@ def plan_item(
     reach = sum((n - 1) * abs(stride) for n, stride in zip(array.shape, array.strides, strict=True))
     if array.size and reach + array.itemsize >= 2**63:
         return rejected("strides overflow 64 bits")
-    result = twin if dtype is None else dtype
-    reason = _copy_reason(item, array, twin, result, copy, readonly)
+    result = torch_dtype if dtype is None else dtype
+    reason = _copy_reason(item, array, torch_dtype, result, copy, readonly)
     if reason is None:
         if readonly == "error" and not array.flags.writeable:
             return rejected('read-only and readonly="error"')
@@ -227,7 +227,7 @@ def error_type(entry: Entry) -> type[Exception]:
 def _copy_reason(
     item: Any,
     array: npt.NDArray[Any],
-    twin: torch.dtype,
+    torch_dtype: torch.dtype,
     result: torch.dtype,
     copy: bool | None,
     readonly: Readonly,
@@ -247,9 +247,9 @@ def _copy_reason(
             return "negative stride"
         if stride % array.itemsize:
             return "stride is no multiple of the itemsize"
-    if array.size and array.__array_interface__["data"][0] % twin.itemsize:
+    if array.size and array.__array_interface__["data"][0] % torch_dtype.itemsize:
         return "misaligned data"
-    if twin != result:
+    if torch_dtype != result:
         return "cast"
     if readonly == "copy" and not array.flags.writeable:
         return 'read-only and readonly="copy"'
@@ -283,9 +283,9 @@ def _share(array: npt.NDArray[Any]) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensor = torch.from_numpy(bits)
-    twin = torch_twin(array.dtype)
-    assert twin is not None
-    return tensor if tensor.dtype == twin else tensor.view(twin)
+    torch_dtype = torch_dtype_of(array.dtype)
+    assert torch_dtype is not None
+    return tensor if tensor.dtype == torch_dtype else tensor.view(torch_dtype)
 
 
 def meaningful_strides(array: npt.NDArray[Any]) -> list[int]:
