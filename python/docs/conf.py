@@ -1,5 +1,6 @@
 """The manual: `pip install ".[docs]"`, `sphinx-build -W --keep-going python/docs build/docs`."""
 
+import importlib.util
 import re
 from typing import Any
 
@@ -18,6 +19,8 @@ extensions = [
 myst_heading_anchors = 3  # as GitHub has them
 
 autosummary_generate = False
+# For tensorlift.ray, which imports them.
+autodoc_mock_imports = [n for n in ("pyarrow", "ray") if importlib.util.find_spec(n) is None]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

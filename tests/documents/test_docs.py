@@ -19,7 +19,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(tensorlift.__path__, "ten
 
 
 def test_docstring_examples():
-    names = set(MODULES) - {"tensorlift._C", "tensorlift.__main__"}
+    names = set(MODULES) - {"tensorlift._C", "tensorlift.__main__", "tensorlift.ray"}
     results = [doctest.testmod(importlib.import_module(name)) for name in sorted(names)]
     assert sum(result.failed for result in results) == 0
     assert sum(result.attempted for result in results) > 40
@@ -80,7 +80,7 @@ API = GUIDES / "api"
 def listed_names() -> list[str]:
     """Of the manual's page of all public names."""
     lists = re.findall(
-        r"^\.\. autosummary::\n   :nosignatures:\n\n((?:   \w+\n)+)",
+        r"^\.\. autosummary::\n   :nosignatures:\n\n((?:   [\w.]+\n)+)",
         (API / "index.md").read_text(),
         re.M,
     )
@@ -94,8 +94,8 @@ def described_names() -> list[str]:
 
 
 def test_the_manual_has_all_public_names():
-    assert sorted(listed_names()) == sorted(tensorlift.__all__)
-    assert sorted(described_names()) == sorted(tensorlift.__all__)
+    assert sorted(listed_names()) == sorted([*tensorlift.__all__, "ray.CollateFn"])
+    assert sorted(described_names()) == sorted([*tensorlift.__all__, "ray.CollateFn"])
 
 
 def test_each_public_name_is_used_in_a_program_that_is_type_checked():

@@ -21,7 +21,7 @@ def is_for_a_device(block: str) -> bool:
 
 def is_for_ray(block: str) -> bool:
     """Such a block runs in tests/world/test_ray_data.py."""
-    return "ray.data" in block
+    return "ray.data" in block or "tensorlift.ray" in block
 
 
 def check(block: str, names: dict[str, object]) -> None:
