@@ -39,18 +39,19 @@ class CollateFn(ArrowBatchCollateFn):  # type: ignore[misc]
 
     Args:
         readonly: "share" leaves columns in Ray's memory, as Ray's own function does: the tensors
-            are for reading only, and the process dies where they are written to. With "copy" they
-            have memory of their own.
-        options: of :class:`tensorlift.Collate`; a place is the name of a column. `dtype` alone is
-            for all columns. With ``pin_memory=True`` a column is written to page-locked memory at
-            once, which saves the copy of Ray's argument of that name.
+            are for reading only, and who writes to them changes the data of all who read that
+            block. With "copy" they have memory of their own.
+        options: of :class:`tensorlift.Collate`, but not `out`; a place is the name of a column.
+            `dtype` alone is for all columns. With ``pin_memory=True`` a column is written to
+            page-locked memory at once, which saves the copy of Ray's argument of that name.
 
     Null is NaN in a column of numbers, as in Ray, and None for `optional`.
 
     Raises:
         TypeError: no tensor can be made of a column, of text for instance; or a column has nulls
             and is to be of integers.
-        ValueError: an option names what is no column; lists of different lengths are named by no
+        ValueError: an option names what is no column.
+        RuntimeError: lists of different lengths, or tensors of different shapes, are named by no
             option.
 
     Example:
@@ -64,6 +65,11 @@ class CollateFn(ArrowBatchCollateFn):  # type: ignore[misc]
     def __init__(self, *, readonly: Readonly = "share", **options: Any) -> None:
         if readonly not in ("share", "copy"):
             raise ValueError(f'readonly: expected "share" or "copy", got {readonly!r}.')
+        if options.get("out") is not None:
+            raise ValueError(
+                "out: expected None, got tensors. Ray makes batches ahead of those in use, and "
+                "each needs memory of its own."
+            )
         self.readonly = readonly
         self.options = Collate(**options)
 

@@ -86,6 +86,20 @@ def test_batches_made_by_rays_tasks_may_be_written_to():
     own["x"] += 1
 
 
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_what_is_written_to_a_shared_batch_is_written_to_the_dataset(is_ours):
+    """So it is with Ray's own function. Were it otherwise, the manual should say so."""
+    dataset = ray.data.from_numpy(np.zeros((1000, 4))).materialize()
+    for readonly, expected in (("copy", 0), ("share", 1)):
+        options = {"collate_fn": CollateFn(readonly=readonly)} if is_ours else {}
+        (batch,) = dataset.iter_torch_batches(batch_size=None, **options)
+        batch["data"] += 1
+        (again,) = dataset.iter_torch_batches(batch_size=None)
+        if is_ours:
+            assert again["data"].unique().tolist() == [expected]
+    assert again["data"].min() > 0
+
+
 def test_read_only_columns_can_be_shared():
     array = np.arange(16).reshape(8, 2)
     (columns,) = ray.data.from_numpy(array).iter_batches(batch_size=8)
@@ -313,6 +327,7 @@ def test_columns_lie_where_arrow_has_them():
         ({}, RuntimeError, r'samples\[1\]\["tokens"\].*pad=\[.*tokens'),
         ({"readonly": "warn"}, ValueError, "readonly: expected"),
         ({"padding": 0}, TypeError, "padding"),
+        ({"out": {"x": torch.empty(6)}}, ValueError, "out: expected None"),
         ({"jagged": ["x"]}, (TypeError, ValueError, RuntimeError), "x"),
     ],
     ids=str,
