@@ -3,6 +3,7 @@
 #include <c10/util/ArrayRef.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "copy/cast.h"
 #include "copy/simd.h"
@@ -21,6 +22,9 @@ template <typename From, typename T>
 inline T normalized(From value, T scale, T mean, T std) {
   return (static_cast<T>(value) * scale - mean) / std;
 }
+
+// From so many bytes for each channel on it pays to try all 256 values of each first.
+constexpr std::int64_t kFewBytes = kIsTestGrain ? 0 : 4096;
 
 // With a constant stride the compiler uses vector instructions.
 template <typename From, typename T>
@@ -61,12 +65,33 @@ std::int64_t multiple_of(std::int64_t channels) {
 
 }  // namespace
 
-Normalization::Normalization(const NormalizeOptions& options, c10::ScalarType dtype)
+Normalization::Normalization(const NormalizeOptions& options, c10::ScalarType dtype,
+                             std::int64_t bytes)
     : dtype_(dtype),
       channels_(static_cast<std::int64_t>(options.channels())),
       period_(multiple_of(channels_)),
       floats_(numbers_of<float>(options)),
-      doubles_(numbers_of<double>(options)) {}
+      doubles_(numbers_of<double>(options)) {
+  if (bytes / channels_ < kFewBytes || !ByteNormalization::is_possible(dtype)) return;
+  constexpr std::int64_t kValues = 256;
+  std::uint8_t values[kValues];
+  std::iota(values, values + kValues, std::uint8_t{0});
+  const auto count = static_cast<std::size_t>(channels_);
+  const std::size_t nbytes = kValues * c10::elementSize(dtype_);
+  std::vector<char> results(count * nbytes);
+  for (std::int64_t channel = 0; channel < channels_; ++channel) {
+    run_in(floats_,
+           {.elements = reinterpret_cast<const char*>(values),
+            .stride = 1,
+            .first = channel * kValues,
+            .count = kValues,
+            .channel_run = kValues},
+           c10::kByte, results.data() + static_cast<std::size_t>(channel) * nbytes);
+  }
+  bytes_ =
+      ByteNormalization::with_results(results.data(), dtype, floats_.scale,
+                                      {floats_.mean.data(), count}, {floats_.std.data(), count});
+}
 
 c10::ScalarType Normalization::computed_in() const {
   return dtype_ == c10::kDouble ? c10::kDouble : c10::kFloat;
@@ -98,6 +123,7 @@ std::vector<char> Normalization::numbers() const {
 }
 
 void Normalization::run(const ElementRun& run, c10::ScalarType from, void* target) const {
+  if (from == c10::kByte && bytes_) return run_bytes(run, target);
   if (dtype_ == c10::kDouble) return run_in(doubles_, run, from, target);
   run_in(floats_, run, from, target);
 }
@@ -136,6 +162,32 @@ void Normalization::run_in(const Numbers<T>& numbers, const ElementRun& all, c10
   }
 }
 
+// Calls function(channel, begin, count) for each part of the run that is of one channel.
+template <typename Function>
+void Normalization::for_each_channel(const ElementRun& run, Function function) const {
+  std::int64_t done = 0;
+  while (done < run.count) {
+    const std::int64_t position = run.first + done;
+    const std::int64_t left = run.channel_run - position % run.channel_run;
+    const std::int64_t count = std::min(left, run.count - done);
+    function(position / run.channel_run % channels_, done, count);
+    done += count;
+  }
+}
+
+void Normalization::run_bytes(const ElementRun& run, void* target) const {
+  const auto* from = reinterpret_cast<const std::uint8_t*>(run.elements);
+  if (channels_ == 1) return bytes_->channel(0, from, run.stride, target, run.count);
+  if (run.channel_run == 1 && run.stride == 1) {
+    return bytes_->pixels(run.first % channels_, from, target, run.count);
+  }
+  auto* to = static_cast<char*>(target);
+  for_each_channel(run, [&](std::int64_t channel, std::int64_t begin, std::int64_t count) {
+    bytes_->channel(channel, from + begin * run.stride, run.stride,
+                    to + begin * static_cast<std::int64_t>(c10::elementSize(dtype_)), count);
+  });
+}
+
 template <typename From, typename T>
 void Normalization::run_channels(const Numbers<T>& numbers, const ElementRun& run,
                                  T* target) const {
@@ -150,16 +202,11 @@ void Normalization::run_channels(const Numbers<T>& numbers, const ElementRun& ru
     return normalize_pixels(from, target, run.count, period_, numbers.scale,
                             numbers.mean.data() + channel, numbers.std.data() + channel);
   }
-  std::int64_t done = 0;
-  while (done < run.count) {
-    const std::int64_t position = run.first + done;
-    const auto channel = static_cast<std::size_t>(position / run.channel_run % channels_);
-    const std::int64_t left = run.channel_run - position % run.channel_run;
-    const std::int64_t count = std::min(left, run.count - done);
-    normalize_channel(from + done * stride, stride, target + done, count, numbers.scale,
-                      numbers.mean[channel], numbers.std[channel]);
-    done += count;
-  }
+  for_each_channel(run, [&](std::int64_t channel, std::int64_t begin, std::int64_t count) {
+    const auto c = static_cast<std::size_t>(channel);
+    normalize_channel(from + begin * stride, stride, target + begin, count, numbers.scale,
+                      numbers.mean[c], numbers.std[c]);
+  });
 }
 
 }  // namespace tensorlift

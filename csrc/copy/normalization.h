@@ -9,7 +9,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+#include "copy/normalize_bytes.h"
 
 namespace tensorlift {
 
@@ -32,9 +35,9 @@ struct ElementRun {
 
 class Normalization {
  public:
-  // For a batch of this floating-point dtype. Where both have more than one, there are as many
-  // means as standard deviations.
-  Normalization(const NormalizeOptions& options, c10::ScalarType dtype);
+  // For a batch of this floating-point dtype, made of about so many bytes. Where both have more
+  // than one, there are as many means as standard deviations.
+  Normalization(const NormalizeOptions& options, c10::ScalarType dtype, std::int64_t bytes);
 
   // 1: all channels are alike.
   [[nodiscard]] std::int64_t channels() const { return channels_; }
@@ -62,6 +65,9 @@ class Normalization {
   template <typename T>
   void run_in(const Numbers<T>& numbers, const ElementRun& run, c10::ScalarType from,
               void* target) const;
+  template <typename Function>
+  void for_each_channel(const ElementRun& run, Function function) const;
+  void run_bytes(const ElementRun& run, void* target) const;
   template <typename From, typename T>
   void run_channels(const Numbers<T>& numbers, const ElementRun& run, T* target) const;
 
@@ -70,6 +76,7 @@ class Normalization {
   const std::int64_t period_;  // a multiple of the channels, long enough for vector instructions
   const Numbers<float> floats_;
   const Numbers<double> doubles_;
+  std::unique_ptr<const ByteNormalization> bytes_;  // null where it is of no use
 };
 
 }  // namespace tensorlift

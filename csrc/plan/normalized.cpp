@@ -51,7 +51,12 @@ std::unique_ptr<const Normalization> plan_normalization(const Sources& sources,
                                                         c10::ScalarType dtype) {
   check_count(sources, "mean", options.mean.size());
   check_count(sources, "std", options.std.size());
-  return std::make_unique<const Normalization>(options, dtype);
+  std::int64_t bytes = 0;
+  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
+    if (form.element.twin == c10::kByte)
+      bytes += form.numel * static_cast<std::int64_t>(end - begin);
+  });
+  return std::make_unique<const Normalization>(options, dtype, bytes);
 }
 
 }  // namespace tensorlift

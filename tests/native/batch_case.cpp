@@ -112,7 +112,7 @@ class BatchCase {
       numbers_.mean.push_back(0.125 * static_cast<double>(c) + 0.3);
       numbers_.std.push_back(0.1 * static_cast<double>(c) + 0.7);
     }
-    normalization_.emplace(numbers_, dtype_);
+    normalization_.emplace(numbers_, dtype_, /*bytes=*/INT64_MAX);
   }
 
   // What becomes of an element of a channel, in the dtype to compute in.

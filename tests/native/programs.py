@@ -26,6 +26,7 @@ _GATHER = (
         "copy/gather",
         "copy/float16",
         "copy/normalization",
+        "copy/normalize_bytes",
         "plan/layout",
         "copy/padding",
         "copy/strided_copy",

@@ -58,6 +58,67 @@ def test_every_byte_in_every_channel(tl, channels, dtype):
             assert same_bits(result, expected)
 
 
+# Of which so many that the processor's own instructions pay: see csrc/copy/normalization.cpp.
+MANY = 17
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 70])
+def test_every_byte_of_many_images(channels, dtype):
+    """As above; here there is one formula for all bytes, compared with the operations before."""
+    pixels = np.repeat(np.arange(256, dtype=np.uint8), channels).reshape(16, 16, channels)
+    odd = pixels[:, 1:]  # rows of 15: what is left over after 16 at once
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        mean, std = rng.random(channels), rng.random(channels) + 0.01
+        scale = (1 / 255, 1, 0.0173)[seed % 3]
+        options = {"scale": scale, "mean": mean, "std": std}
+        for source in (pixels, odd, pixels[::-1, ::-1], pixels[:, ::5]):
+            arrays = [source] * MANY * (6 if source.size < pixels.size / 2 else 2)
+            expected = in_torch(stacked([np.ascontiguousarray(source)]), dtype, **options)
+            for layout in (None, torch.channels_last):
+                result = tensorlift.stack(
+                    arrays, channel_dim=-1, dtype=dtype, memory_format=layout, **options
+                )
+                assert same_bits(result[:1], expected)
+                assert same_bits(result[-1:], expected)
+            planes = [np.ascontiguousarray(source.transpose(2, 0, 1))] * len(arrays)
+            assert same_bits(tensorlift.stack(planes, dtype=dtype, **options)[-1:], expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+@pytest.mark.parametrize(
+    ("scale", "mean", "std"),
+    [
+        (1 / 255, 0.5, 0.5),  # many results lie halfway between two numbers
+        (1, 0, 1),
+        (0, 0, 1),
+        (0, 5, 0.1),
+        (1, 128, 1),
+        (1, 0, 1e-38),
+        (1, 0, 1e-45),
+        (1e-45, 0, 1),
+        (1e-30, 0, 1e-8),
+        (3e38, 1e38, 1e-3),
+        (1, 0, 3e38),
+        (1 / 255, 0.2, 65504),
+        (257.3, 1.5, 0.9999999),
+    ],
+)
+def test_many_images_with_odd_numbers(dtype, scale, mean, std):
+    pixels = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(16, 16, 3)
+    for options in (
+        {"scale": scale, "mean": mean, "std": std},
+        {"scale": scale, "mean": (mean, 0.1, mean), "std": (std, 0.3, 0.7)},
+    ):
+        expected = in_torch(stacked([pixels]), dtype, **options)
+        for layout in (None, torch.channels_last):
+            result = tensorlift.stack(
+                [pixels] * MANY, channel_dim=-1, dtype=dtype, memory_format=layout, **options
+            )
+            assert same_bits(result[-1:], expected)
+
+
 def test_it_is_float32_arithmetic_as_numpy_has_it(tl):
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     result = tl.stack([pixels], channel_dim=-1, scale=1 / 255, mean=0.449, std=0.226)
@@ -111,7 +172,7 @@ SOURCES = {
 @pytest.mark.parametrize("dtype", ["u1", "i1", "?", "u2", "i4", "i8", "f2", "f4", "f8"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_whatever_the_images_are(tl, source, dtype):
-    plain = images(dtype=dtype)
+    plain = images(3 if dtype != "u1" else 20, dtype=dtype)
     arrays = [SOURCES[source](a) for a in plain]
     values = [a if isinstance(a, torch.Tensor) else a.astype(dtype) for a in arrays]
     for result_dtype in (torch.float32, torch.bfloat16, torch.float64):
