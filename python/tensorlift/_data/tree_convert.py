@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,10 +15,31 @@ from .._torch_internals import has_function_modes, tensors_are_plain
 from .._typing import Device, Readonly
 from .tree import PLAIN_LEAVES, leaves_of, map_leaves, path_text
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _NEVER_CONVERTED = PLAIN_LEAVES - {np.ndarray}
 _TEXT_AND_OBJECTS = "SUOT"  # kinds of dtypes that default_convert leaves alone
 
 
+def _without_options(function: F) -> F:
+    """Does not look up the defaults of keyword-only arguments, where a call has none of those.
+
+    Python does so for each of them, which takes longer than to see that a tensor is no array.
+    """
+    defaults = tuple((function.__kwdefaults__ or {}).values())
+
+    @wraps(function)
+    def convert(tree: Any, /, **options: Any) -> Any:
+        if options:
+            return function(tree, **options)
+        if type(tree) in _NEVER_CONVERTED:
+            return tree
+        return _convert(tree, defaults)
+
+    return cast(F, convert)
+
+
+@_without_options
 def convert(
     tree: Any,
     /,
@@ -67,17 +88,23 @@ def convert(
         >>> tensorlift.convert({"x": np.array([1, 2]), "name": "a"})
         {'x': tensor([1, 2]), 'name': 'a'}
     """
+    options = (dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads)
+    return _convert(tree, options)
+
+
+def _convert(tree: Any, options: tuple[Any, ...]) -> Any:
     if type(tree) in _NEVER_CONVERTED:
         return tree
-    options = (dtype, device, copy, readonly, pin_memory, non_blocking, stream, pack, threads)
-    if device is None and has_function_modes() and not tensors_are_plain():
+    if options[1] is None and has_function_modes() and not tensors_are_plain():
         return replace_leaves(
             tree, is_convertible, lambda leaves: _as_torch_likes(_C.from_numpy(leaves, *options))
         )
-    with contextlib.suppress(TypeError, ValueError):  # below, with its place
+    try:
         converted = _C.convert(tree, *options)
-        if converted is not NotImplemented:
-            return converted
+    except (TypeError, ValueError):
+        converted = NotImplemented  # raised below, with its place
+    if converted is not NotImplemented:
+        return converted
     return replace_leaves(tree, is_convertible, lambda leaves: _C.from_numpy(leaves, *options))
 
 
