@@ -34,7 +34,7 @@ _GATHER = (
     ),
     *("copy/strided", "plan/packed_bytes", "parallel/thread_pool"),
 )
-_PLAN = ("plan/layout", "plan/plan", "copy/strided")
+_PLAN = ("plan/layout", "plan/pack_rows", "plan/plan", "copy/strided")
 _RING = ("device/staging",)
 _SEGMENTS = (
     *(
@@ -126,7 +126,7 @@ _GATHER_TARGET = (
     *_in(CSRC, _GATHER),
 )
 _PLAN_TARGET = (
-    *_in(HERE, ("elements", "fuzz_plan", "layout_case", "plan_case", "walk_case")),
+    *_in(HERE, ("elements", "fuzz_plan", "layout_case", "pack_case", "plan_case", "walk_case")),
     *_in(CSRC, _PLAN),
 )
 _ENGINE_TEST = (
