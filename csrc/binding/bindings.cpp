@@ -393,7 +393,8 @@ void define_segments(py::module_& module) {
 
 }  // namespace
 
-PYBIND11_MODULE(_C, module) {
+// What is shared without a GIL, and how it is guarded: README.md.
+PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   if (_import_array() < 0) throw py::error_already_set();
   py::register_local_exception_translator(&set_python_error);
 

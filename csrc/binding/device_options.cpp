@@ -3,8 +3,12 @@
 #include <ATen/DeviceAccelerator.h>
 #include <torch/version.h>
 
+#include <cstdint>
+#include <mutex>
+#include <optional>
 #include <string>
 
+#include "binding/free_threading.h"
 #include "binding/gil.h"
 #include "binding/options.h"
 #include "binding/torch_objects.h"
@@ -135,10 +139,9 @@ std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_bloc
 }
 
 void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads) {
-  StagingSettings settings = staging_settings();
   const auto parse = [](const char* option, py::handle number, std::int64_t least,
-                        std::int64_t most, std::int64_t current) {
-    if (number.is_none()) return current;
+                        std::int64_t most) -> std::optional<std::int64_t> {
+    if (number.is_none()) return std::nullopt;
     const std::string expected =
         "an int from " + std::to_string(least) + " to " + std::to_string(most) + ", or None";
     const std::int64_t value = parse_int(option, expected.c_str(), number);
@@ -147,12 +150,16 @@ void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle thread
                      ".");
   };
   constexpr std::int64_t kPage = 4 << 10;
-  const std::int64_t chunk = parse("chunk_bytes", chunk_bytes, kPage, std::int64_t{1} << 40,
-                                   static_cast<std::int64_t>(settings.chunk_bytes));
-  settings.chunk_bytes = static_cast<std::size_t>((chunk + kPage - 1) / kPage * kPage);
-  settings.buffers = static_cast<int>(parse("buffers", buffers, 1, 1 << 10, settings.buffers));
-  const std::int64_t limit = parse("threads", threads, 0, 1 << 10, settings.threads.value_or(0));
-  settings.threads = limit > 0 ? std::optional(static_cast<int>(limit)) : std::nullopt;
+  const auto chunk = parse("chunk_bytes", chunk_bytes, kPage, std::int64_t{1} << 40);
+  const auto count = parse("buffers", buffers, 1, 1 << 10);
+  const auto limit = parse("threads", threads, 0, 1 << 10);
+
+  static StateMutex mutex;  // from reading the settings to writing them
+  const std::lock_guard lock(mutex);
+  StagingSettings settings = staging_settings();
+  if (chunk) settings.chunk_bytes = static_cast<std::size_t>((*chunk + kPage - 1) / kPage * kPage);
+  if (count) settings.buffers = static_cast<int>(*count);
+  if (limit) settings.threads = *limit > 0 ? std::optional(static_cast<int>(*limit)) : std::nullopt;
   set_staging_settings(settings);
 }
 

@@ -25,8 +25,7 @@ double parse_real(const char* option, const char* expected, py::handle number) {
 bool is_finite(double number) { return std::isfinite(static_cast<float>(number)); }
 bool is_above_0(double number) { return static_cast<float>(number) > 0; }
 
-// What has several items in an order, and ends, as a list or a tuple; null: it is a number, or
-// wrong.
+// What has several items in an order, and ends, as a tuple; null: it is a number, or wrong.
 py::object items_in(py::handle numbers) {
   PyObject* object = numbers.ptr();
   if (PyFloat_Check(object) || PyUnicode_Check(object) || PyBytes_Check(object) ||
@@ -37,7 +36,7 @@ py::object items_in(py::handle numbers) {
     clear_refusal();  // an array of no dimensions
     return {};
   }
-  auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object, ""));
+  auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(object));
   if (!items) clear_refusal();
   return items;
 }
@@ -56,9 +55,8 @@ void parse_numbers(const char* option, const char* range, IsOne is_one, py::hand
   };
   const py::object items = items_in(numbers);
   if (!items) return add(numbers);
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
-    // Held: to make a number of it may run code that changes the list.
-    add(py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i)));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.ptr()); ++i) {
+    add(PyTuple_GET_ITEM(items.ptr(), i));
   }
   if (parsed.empty()) {
     throw ValueError(std::string(option) + ": expected " + kOneOrEach + ", got none.");

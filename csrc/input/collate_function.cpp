@@ -1,5 +1,6 @@
 #include "input/collate_function.h"
 
+#include <mutex>
 #include <utility>
 
 #include "binding/made_once.h"
@@ -94,32 +95,47 @@ CollateFunction of_container(PyObject* value, bool& may_be_kept) {
 }  // namespace
 
 std::shared_ptr<CollateFunctions> CollateFunctions::of(py::handle fn_map) {
-  // Guarded by the GIL.
   static auto* none =
       new std::shared_ptr<CollateFunctions>(std::make_shared<CollateFunctions>(py::none()));
   if (fn_map.is_none()) return *none;
-  static auto* last = new std::shared_ptr<CollateFunctions>();
-  if (*last != nullptr && (*last)->is_of(fn_map)) return *last;
-  auto fresh = std::make_shared<CollateFunctions>(fn_map);
-  *last = fresh;  // may run finalizers of the old one's functions
-  return fresh;
+  static StateMutex mutex;
+  static auto* last = new std::shared_ptr<CollateFunctions>();  // guarded by it
+  const auto replaced_by = [](std::shared_ptr<CollateFunctions> next) {
+    const std::lock_guard lock(mutex);
+    last->swap(next);
+    return next;
+  };
+  std::shared_ptr<CollateFunctions> known = [] {
+    const std::lock_guard lock(mutex);
+    return *last;
+  }();
+  if (known != nullptr && known->is_of(fn_map)) return known;
+  known = std::make_shared<CollateFunctions>(fn_map);
+  static_cast<void>(replaced_by(known));  // may run finalizers of the old one's functions
+  return known;
 }
 
 CollateFunctions::CollateFunctions(py::handle fn_map) {
   if (fn_map.is_none()) return;
-  PyObject *key = nullptr, *function = nullptr;
-  Py_ssize_t position = 0;
-  while (PyDict_Next(fn_map.ptr(), &position, &key, &function) != 0) {
-    items_.emplace_back(py::reinterpret_borrow<py::object>(key),
-                        py::reinterpret_borrow<py::object>(function));
-    has_plain_keys_ &= is_plain_key(key);
-    if (key == reinterpret_cast<PyObject*>(tensor_type())) {
-      has_torchs_stack_ = function == torch_functions().tensor;
+  {
+    const ObjectLock lock(fn_map.ptr());
+    PyObject *key = nullptr, *function = nullptr;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(fn_map.ptr(), &position, &key, &function) != 0) {
+      items_.emplace_back(py::reinterpret_borrow<py::object>(key),
+                          py::reinterpret_borrow<py::object>(function));
+    }
+  }
+  for (const auto& [key, function] : items_) {
+    has_plain_keys_ &= is_plain_key(key.ptr());
+    if (key.ptr() == reinterpret_cast<PyObject*>(tensor_type())) {
+      has_torchs_stack_ = function.ptr() == torch_functions().tensor;
     }
   }
 }
 
 bool CollateFunctions::is_of(py::handle fn_map) const {
+  const ObjectLock lock(fn_map.ptr());
   if (PyDict_GET_SIZE(fn_map.ptr()) != static_cast<Py_ssize_t>(items_.size())) return false;
   PyObject *key = nullptr, *function = nullptr;
   Py_ssize_t position = 0;
@@ -133,15 +149,22 @@ bool CollateFunctions::is_of(py::handle fn_map) const {
   return true;
 }
 
-const CollateFunction& CollateFunctions::find(PyObject* value) {
-  const auto found = known_.find(Py_TYPE(value));
-  if (found != known_.end()) return found->second.function;
-  auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(value)));
+CollateFunction CollateFunctions::find(PyObject* value) {
+  PyTypeObject* type = Py_TYPE(value);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(type);
+    if (found != known_.end()) return found->second.function;
+  }
+  // Kept from here on: __class__ may be assigned to meanwhile.
+  auto held = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(type));
   bool may_be_kept = has_plain_keys_;
   CollateFunction function = look_up(value, may_be_kept);
-  if (!may_be_kept || known_.size() >= kMostTypes) return unknown_ = std::move(function);
-  const auto place = known_.emplace(Py_TYPE(value), Known{std::move(type), std::move(function)});
-  return place.first->second.function;
+  if (!may_be_kept || Py_TYPE(value) != type) return function;
+  Known fresh{std::move(held), function};  // ends after the lock where another thread was faster
+  const std::lock_guard lock(mutex_);
+  if (known_.size() < kMostTypes) known_.try_emplace(type, std::move(fresh));
+  return function;
 }
 
 CollateFunction CollateFunctions::look_up(PyObject* value, bool& may_be_kept) const {

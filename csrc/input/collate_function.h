@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding/free_threading.h"
 #include "binding/python_api.h"
 
 namespace tensorlift {
@@ -45,8 +46,8 @@ class CollateFunctions {
   [[nodiscard]] static std::shared_ptr<CollateFunctions> of(py::handle fn_map);
 
   // By torch's rule: by the exact type, else the first of which `value` is an instance. Throws
-  // py::error_already_set. The reference lives until the next call.
-  [[nodiscard]] const CollateFunction& find(PyObject* value);
+  // py::error_already_set. Any number of threads may ask at once.
+  [[nodiscard]] CollateFunction find(PyObject* value);
 
   explicit CollateFunctions(py::handle fn_map);
 
@@ -63,8 +64,8 @@ class CollateFunctions {
   std::vector<std::pair<py::object, py::object>> items_;
   bool has_plain_keys_ = true;     // isinstance() follows from a value's type alone
   bool has_torchs_stack_ = false;  // torch.Tensor maps to torch's own function
-  std::unordered_map<PyTypeObject*, Known> known_;
-  CollateFunction unknown_;
+  StateMutex mutex_;
+  std::unordered_map<PyTypeObject*, Known> known_;  // guarded by it
 };
 
 }  // namespace tensorlift

@@ -2,8 +2,10 @@
 
 #include <string>
 
+#include "binding/free_threading.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
+#include "input/elements.h"
 #include "input/foreign_memory.h"
 
 namespace tensorlift {
@@ -28,10 +30,9 @@ void check_is_a_list(py::handle arrays) {
 }  // namespace
 
 Items::Items(py::handle arrays) {
-  if (PyList_CheckExact(arrays.ptr())) {
-    hold(reinterpret_cast<PyListObject*>(arrays.ptr())->ob_item, PyList_GET_SIZE(arrays.ptr()));
-  } else if (PyTuple_CheckExact(arrays.ptr())) {
-    hold(reinterpret_cast<PyTupleObject*>(arrays.ptr())->ob_item, PyTuple_GET_SIZE(arrays.ptr()));
+  if (is_list(arrays.ptr())) {
+    const ObjectLock lock(arrays.ptr());
+    hold(elements_of(arrays.ptr()));
   } else {
     check_is_a_list(arrays);
     hold_all_of(arrays);
@@ -69,8 +70,8 @@ void Items::read_foreign(std::size_t index) {
   }
 }
 
-void Items::hold(PyObject** items, Py_ssize_t count) {
-  own_.assign(items, items + count);  // may throw, and then nothing is held yet
+void Items::hold(c10::ArrayRef<PyObject*> items) {
+  own_.assign(items.begin(), items.end());  // may throw, and then nothing is held yet
   for (PyObject* item : own_) Py_INCREF(item);
   size_ = own_.size();
   items_ = own_.data();
@@ -86,7 +87,7 @@ void Items::hold_all_of(py::handle iterable) {
   }
   const auto list = py::reinterpret_steal<py::object>(PySequence_List(iterator.ptr()));
   if (!list) throw py::error_already_set();
-  hold(reinterpret_cast<PyListObject*>(list.ptr())->ob_item, PyList_GET_SIZE(list.ptr()));
+  hold(elements_of(list.ptr()));
 }
 
 }  // namespace tensorlift

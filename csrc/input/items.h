@@ -49,7 +49,7 @@ class Items {
   }
 
  private:
-  void hold(PyObject** items, Py_ssize_t count);
+  void hold(c10::ArrayRef<PyObject*> items);
   void hold_all_of(py::handle iterable);
 
   c10::SmallVector<PyObject*, 16> own_;  // references that end with this

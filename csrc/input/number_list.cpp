@@ -6,25 +6,21 @@
 #include <cstdint>
 #include <utility>
 
+#include "binding/free_threading.h"
 #include "input/numbers.h"
 
 namespace tensorlift {
 namespace {
 
-c10::ArrayRef<PyObject*> elements_of(PyObject* list) {
-  return {PySequence_Fast_ITEMS(list), static_cast<std::size_t>(PySequence_Fast_GET_SIZE(list))};
-}
-
-// The lengths of the first list, the first list in it, and so on; false: nested too deeply.
+// The lengths of the first list, the first list in it, and so on; false: nested too deeply, or
+// changed meanwhile.
 bool read_shape(PyObject* list, Shape& shape) {
-  for (PyObject* inner = list; is_list(inner);) {
-    const c10::ArrayRef<PyObject*> elements = elements_of(inner);
-    if (shape.size() == kMaxDims) return false;
-    shape.push_back(static_cast<std::int64_t>(elements.size()));
-    if (elements.empty()) break;
-    inner = elements[0];
-  }
-  return true;
+  if (!is_list(list)) return true;
+  if (shape.size() == kMaxDims) return false;
+  shape.push_back(PySequence_Fast_GET_SIZE(list));
+  if (shape.back() == 0) return true;
+  const HeldItem first(list, 0);
+  return first.get() != nullptr && read_shape(first.get(), shape);
 }
 
 // Calls function(numbers) with the innermost lists in order; false where that says so, or where a
@@ -32,12 +28,19 @@ bool read_shape(PyObject* list, Shape& shape) {
 template <typename Function>
 bool for_each_innermost(PyObject* list, const Shape& shape, std::size_t depth, Function& function) {
   if (!is_list(list)) return false;
-  const c10::ArrayRef<PyObject*> elements = elements_of(list);
-  if (static_cast<std::int64_t>(elements.size()) != shape[depth]) return false;
-  if (depth + 1 == shape.size()) return function(elements);
-  return std::all_of(elements.begin(), elements.end(), [&](PyObject* inner) {
-    return for_each_innermost(inner, shape, depth + 1, function);
-  });
+  const std::int64_t size = shape[depth];
+  if (depth + 1 == shape.size()) {
+    const ObjectLock lock(list);
+    const c10::ArrayRef<PyObject*> elements = elements_of(list);
+    return static_cast<std::int64_t>(elements.size()) == size && function(elements);
+  }
+  if (PySequence_Fast_GET_SIZE(list) != size) return false;
+  for (std::int64_t i = 0; i < size; ++i) {
+    const HeldItem inner(list, i);
+    if (inner.get() == nullptr) return false;
+    if (!for_each_innermost(inner.get(), shape, depth + 1, function)) return false;
+  }
+  return true;
 }
 
 // std::nullopt: a number is of another type.

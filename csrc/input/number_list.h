@@ -6,13 +6,10 @@
 #include <vector>
 
 #include "binding/python_api.h"
+#include "input/elements.h"
 #include "plan/array_view.h"
 
 namespace tensorlift {
-
-[[nodiscard]] inline bool is_list(PyObject* object) {
-  return PyList_CheckExact(object) || PyTuple_CheckExact(object);
-}
 
 struct NumberList {
   std::vector<char> elements;

@@ -3,8 +3,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <mutex>
 #include <string>
 #include <unordered_map>
+
+#include "binding/free_threading.h"
 
 namespace tensorlift {
 namespace {
@@ -84,11 +87,17 @@ ElementType ml_dtypes_element(const PyArray_Descr* descr) {
 
 // Type numbers of user dtypes are given out at run time and never taken back.
 ElementType user_element(const PyArray_Descr* descr) {
-  static auto* known = new std::unordered_map<int, ElementType>();  // guarded by the GIL
+  static StateMutex mutex;
+  static auto* known = new std::unordered_map<int, ElementType>();  // guarded by it
   const int number = descr->type_num;
-  const auto found = known->find(number);
-  if (found != known->end()) return found->second;
-  return known->emplace(number, ml_dtypes_element(descr)).first->second;
+  {
+    const std::lock_guard lock(mutex);
+    const auto found = known->find(number);
+    if (found != known->end()) return found->second;
+  }
+  const ElementType fresh = ml_dtypes_element(descr);
+  const std::lock_guard lock(mutex);
+  return known->emplace(number, fresh).first->second;
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
 #include <string>
 #include <utility>
 
+#include "binding/free_threading.h"
+#include "input/elements.h"
+
 namespace tensorlift {
 namespace {
 
@@ -37,6 +40,7 @@ std::string like_the_first(const char* what, PyObject* got) {
 // that is not so. Runs no Python code.
 bool read_row(PyObject* sample, const std::vector<py::object>& keys, std::size_t index,
               Values& values) {
+  const ObjectLock lock(sample);
   PyObject *key = nullptr, *value = nullptr;
   Py_ssize_t position = 0;
   for (std::size_t k = 0; k < keys.size(); ++k) {
@@ -66,16 +70,10 @@ void look_up_row(PyObject* sample, const std::vector<py::object>& keys, std::siz
 // The elements of a list or a tuple of exactly that type, if there are `count`; false where that is
 // not so. Runs no Python code.
 bool read_elements(PyObject* sample, std::size_t count, std::size_t index, Values& values) {
-  PyObject** elements = nullptr;
-  if (PyList_CheckExact(sample)) {
-    if (static_cast<std::size_t>(PyList_GET_SIZE(sample)) != count) return false;
-    elements = reinterpret_cast<PyListObject*>(sample)->ob_item;
-  } else if (PyTuple_CheckExact(sample)) {
-    if (static_cast<std::size_t>(PyTuple_GET_SIZE(sample)) != count) return false;
-    elements = reinterpret_cast<PyTupleObject*>(sample)->ob_item;
-  } else {
-    return false;
-  }
+  if (!is_list(sample)) return false;
+  const ObjectLock lock(sample);
+  const c10::ArrayRef<PyObject*> elements = elements_of(sample);
+  if (elements.size() != count) return false;
   for (std::size_t k = 0; k < count; ++k) values.set(k, index, elements[k]);
   return true;
 }
@@ -96,6 +94,18 @@ std::size_t iterate(PyObject* sample, std::size_t count, std::size_t index, Valu
 }
 
 }  // namespace
+
+std::vector<py::object> keys_of(PyObject* dict) {
+  std::vector<py::object> keys;
+  const ObjectLock lock(dict);
+  keys.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(dict)));
+  PyObject *key = nullptr, *value = nullptr;
+  Py_ssize_t position = 0;
+  while (PyDict_Next(dict, &position, &key, &value) != 0) {
+    keys.push_back(py::reinterpret_borrow<py::object>(key));
+  }
+  return keys;
+}
 
 Children read_mappings(c10::ArrayRef<PyObject*> samples, const std::vector<py::object>& keys,
                        const Place* place) {

@@ -19,6 +19,9 @@ struct Children {
   std::size_t count;
 };
 
+// Of what is exactly a dict, in their order.
+[[nodiscard]] std::vector<py::object> keys_of(PyObject* dict);
+
 // Of mappings: the values of the first one's keys. Throws KeyError, or TypeError: one is no
 // mapping.
 [[nodiscard]] Children read_mappings(c10::ArrayRef<PyObject*> samples,

@@ -88,7 +88,7 @@ void SourceReader::read_all() {
     if (as_they_are) {
       if (PyArray_CheckExact(items_[i])) {
         signature_.clear();
-        const ArrayView view = inspect_exact(items_[i]);
+        const ArrayView view = inspect_exact(items_[i], header_);
         if (sources_.extend(view) || sources_.extend_ragged(view)) continue;
       } else if (options_.takes_tensors && !is_torch_asked_ && extend_by_tensor(items_[i])) {
         continue;
@@ -145,7 +145,7 @@ ArrayView SourceReader::view_of(std::size_t index) {
   if (options_.takes_lists && is_list(item)) return view_of_list(index);
   read_foreign(index);
   py::object scalar;
-  const ArrayView view = inspect(items_[index], &scalar);
+  const ArrayView view = inspect(items_[index], &scalar, header_);
   if (scalar) scalars_.push_back(std::move(scalar));
   return view;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "binding/python_api.h"
+#include "input/inspect.h"
 #include "input/items.h"
 #include "input/number_list.h"
 #include "input/tensor_input.h"
@@ -68,6 +69,7 @@ class SourceReader {
   std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
   bool is_first_foreign_ = false;       // memory of a kind that torch does not take
   TensorSignature signature_;           // of the tensor that was read last; not set after an array
+  HeaderCopy header_;                   // of the array that was read last
   std::int64_t tensor_shape_[kMaxDims];
   std::int64_t tensor_strides_[kMaxDims];
 };

@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <memory>
 
+#include "binding/free_threading.h"
 #include "binding/python_api.h"
+#include "input/elements.h"
 
 namespace tensorlift {
 
@@ -46,5 +48,14 @@ class Values {
   std::size_t samples_;
   std::unique_ptr<PyObject*[]> values_;
 };
+
+// What a list or a tuple of exactly that type holds now: one place of all samples.
+[[nodiscard]] inline Values values_of(PyObject* list) {
+  const ObjectLock lock(list);
+  const c10::ArrayRef<PyObject*> elements = elements_of(list);
+  Values values(1, elements.size());
+  for (std::size_t i = 0; i < elements.size(); ++i) values.set(0, i, elements[i]);
+  return values;
+}
 
 }  // namespace tensorlift

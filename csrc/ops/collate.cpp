@@ -14,6 +14,7 @@
 #include "binding/torch_objects.h"
 #include "errors.h"
 #include "input/collate_function.h"
+#include "input/elements.h"
 #include "input/numbers.h"
 #include "input/place.h"
 #include "input/samples.h"
@@ -68,11 +69,7 @@ struct Batch {
   }
 };
 
-// Of a list or a tuple of exactly that type; borrowed, as long as nobody changes it.
-c10::ArrayRef<PyObject*> items_of(py::handle sequence) {
-  return {PySequence_Fast_ITEMS(sequence.ptr()),
-          static_cast<std::size_t>(PySequence_Fast_GET_SIZE(sequence.ptr()))};
-}
+// Borrowed, of a list or a tuple that nobody else has.
 PyObject* item_of(py::handle sequence, std::size_t index) {
   return PySequence_Fast_GET_ITEM(sequence.ptr(), static_cast<Py_ssize_t>(index));
 }
@@ -263,13 +260,7 @@ Node Walk::read_children(Node&& node, Children&& children, bool are_tuples, Plac
 }
 
 Node Walk::read_dicts(const Batch& batch, const Place* place) {
-  std::vector<py::object> keys;
-  keys.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(batch.values[0])));
-  PyObject *key = nullptr, *value = nullptr;
-  Py_ssize_t position = 0;
-  while (PyDict_Next(batch.values[0], &position, &key, &value) != 0) {
-    keys.push_back(py::reinterpret_borrow<py::object>(key));
-  }
+  std::vector<py::object> keys = keys_of(batch.values[0]);
   Node node = read_children(Node(Node::Kind::kDict), read_mappings(batch.values, keys, place),
                             /*are_tuples=*/false,
                             [&](std::size_t k) { return Place::of_key(place, keys[k].ptr()); });
@@ -301,10 +292,11 @@ Node Walk::read_others(const Batch& batch, const Place* place) {
   const py::list columns = opened[3];
   held_batches_.push_back(columns);
   for (std::size_t k = 0; k < columns.size(); ++k) {
-    const py::handle column(item_of(columns, k));
+    const py::handle column(item_of(columns, k));  // functions of the user's may get it, too
+    held_.push_back(values_of(column.ptr()));
     const Place child =
         node.keys ? Place::of_key(place, item_of(node.keys, k)) : Place::of_index(place, k);
-    node.children.push_back(read({items_of(column), /*is_tuple=*/false, column}, &child));
+    node.children.push_back(read({held_.back().at(0), /*is_tuple=*/false, column}, &child));
   }
   return node;
 }
@@ -431,23 +423,21 @@ py::object Walk::options_at(const Place* place, const char* kind) const {
 }  // namespace
 
 py::object collate(py::handle samples, const CollateOptions& options) {
-  const bool is_list = PyList_CheckExact(samples.ptr()) || PyTuple_CheckExact(samples.ptr());
-  const py::object sequence =
-      is_list ? py::reinterpret_borrow<py::object>(samples) : python_side().as_list(samples);
+  const py::object sequence = is_list(samples.ptr()) ? py::reinterpret_borrow<py::object>(samples)
+                                                     : python_side().as_list(samples);
   const std::shared_ptr<CollateFunctions> functions = CollateFunctions::of(options.fn_map);
-  if (!items_of(sequence).empty()) {
-    const auto first = py::reinterpret_borrow<py::object>(item_of(sequence, 0));
-    if (functions->find(first.ptr()).joining == Joining::kText && options.out.is_none()) {
+  if (PySequence_Fast_GET_SIZE(sequence.ptr()) > 0) {
+    const HeldItem item(sequence.ptr(), 0);
+    const auto first = py::reinterpret_borrow<py::object>(item.get());
+    if (first && functions->find(first.ptr()).joining == Joining::kText && options.out.is_none()) {
       return py::reinterpret_borrow<py::object>(samples);
     }
   }
-  const c10::ArrayRef<PyObject*> items = items_of(sequence);  // find() may have run Python code
-  if (items.empty()) {
+  const Values values = values_of(sequence.ptr());  // find() may have run Python code
+  if (values.at(0).empty()) {
     PyErr_SetString(PyExc_IndexError, "samples: expected at least one sample, got none.");
     throw py::error_already_set();
   }
-  Values values(1, items.size());
-  for (std::size_t i = 0; i < items.size(); ++i) values.set(0, i, items[i]);
   return Walk(options, functions).collate({values.at(0), /*is_tuple=*/false, samples});
 }
 

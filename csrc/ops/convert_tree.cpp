@@ -63,12 +63,7 @@ Node Reader::read(PyObject* value) {
 
 Node Reader::read_container(PyObject* value) {
   if (PyDict_CheckExact(value)) {
-    std::vector<py::object> keys;
-    PyObject *key = nullptr, *child = nullptr;
-    Py_ssize_t position = 0;
-    while (PyDict_Next(value, &position, &key, &child) != 0) {
-      keys.push_back(py::reinterpret_borrow<py::object>(key));
-    }
+    const std::vector<py::object> keys = keys_of(value);
     Node node(Node::Kind::kDict);
     py::tuple names(keys.size());
     for (std::size_t k = 0; k < keys.size(); ++k) names[k] = keys[k];

@@ -36,7 +36,8 @@ std::string reason_of(const Plan& plan) {
 
 py::tuple explain_one(std::size_t index, PyObject* item, const ConvertOptions& options) {
   py::object scalar;
-  const ArrayView view = inspect(item, &scalar);
+  HeaderCopy header;
+  const ArrayView view = inspect(item, &scalar, header);
   Plan plan;
   plan_array(view, options, plan);
   const Shape shape = shape_of(view);  // from here on Python objects are made

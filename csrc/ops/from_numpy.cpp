@@ -88,6 +88,7 @@ void build_all(Items& items, const ConvertOptions& options, UntrackedList& tenso
   const bool any_pinned = has_pinned_blocks();
   Plan plan;
   py::object scalar;
+  HeaderCopy header;
   for (std::size_t i = 0; i < items.size(); ++i) {
     items.prefetch(i + kPrefetchDistance);
     const bool is_exact = PyArray_CheckExact(items[i]);
@@ -95,7 +96,8 @@ void build_all(Items& items, const ConvertOptions& options, UntrackedList& tenso
       gc_pause.end();  // a mask may be asked for
       items.read_foreign(i);
     }
-    const ArrayView view = is_exact ? inspect_exact(items[i]) : inspect(items[i], &scalar);
+    const ArrayView view =
+        is_exact ? inspect_exact(items[i], header) : inspect(items[i], &scalar, header);
     if (!is_exact) gc_pause.begin();
     plan_array(view, options, plan);
     if (plan.action == Action::kReject) {

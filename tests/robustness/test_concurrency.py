@@ -13,30 +13,9 @@ import pytest
 import torch
 
 import tensorlift
+from support.threads import in_threads
 
 BIG = 1 << 20  # elements: enough for the GIL to be released and for several threads to copy
-
-
-def in_threads(*targets):
-    """Starts all at once; re-raises what one of them raised."""
-    barrier = threading.Barrier(len(targets))
-    errors = []
-
-    def guarded(target):
-        barrier.wait()
-        try:
-            target()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(t,)) for t in targets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "deadlock"
-    if errors:
-        raise errors[0]
 
 
 def test_threads_convert_the_same_list():

@@ -1,17 +1,13 @@
-"""Which interpreters: the main one, with its GIL; until its very end."""
+"""Which interpreters: the main one alone, until its very end."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import sysconfig
 import textwrap
 
 import pytest
-
-import tensorlift
-from support.tree import ROOT
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,19 +41,6 @@ def test_a_subinterpreter_is_refused_in_one_sentence(first):
     assert done.returncode == 0, done.stderr
     assert "ImportError" in done.stdout
     assert "tensorlift: expected the main interpreter, got a subinterpreter" in done.stdout
-
-
-def test_the_module_does_not_say_that_it_can_do_without_the_gil():
-    """So a free-threaded Python turns the GIL on, and says so."""
-    for path in (ROOT / "csrc").rglob("*.[ch]*"):
-        assert "gil_not_used" not in path.read_text().lower()
-        assert "Py_MOD_GIL" not in path.read_text()
-
-
-@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="has a GIL anyway")
-def test_a_free_threaded_python_has_its_gil_on():
-    assert tensorlift
-    assert sys._is_gil_enabled()  # type: ignore[attr-defined]
 
 
 ENDINGS = {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from types import TracebackType
 
 from .._torch_internals import torch_collate
 from .collate import collate_for_torch
 
 _TORCHS = torch_collate.collate  # the imported module is always torch's own: see uninstall()
-_calls = 0  # of install() that are in force
+_calls = 0  # of install() that are in force; changed under the lock
+_lock = threading.Lock()
 
 
 class Installed:
@@ -28,16 +31,18 @@ class Installed:
     ) -> None:
         if self._is_in_force:
             self._is_in_force = False
-            _set_calls(_calls - 1)
+            _change_calls(-1)
 
 
-def _set_calls(calls: int) -> None:
+def _change_calls(by: int | None) -> None:
+    """None: there are none any more."""
     global _calls
-    _calls = max(calls, 0)
-    if _calls > 0:
-        torch_collate.collate = collate_for_torch
-    elif torch_collate.collate is collate_for_torch:
-        torch_collate.collate = _TORCHS
+    with _lock:
+        _calls = 0 if by is None else max(_calls + by, 0)
+        if _calls > 0:
+            torch_collate.collate = collate_for_torch
+        elif torch_collate.collate is collate_for_torch:
+            torch_collate.collate = _TORCHS
 
 
 def install(worker_id: int = 0, /) -> Installed:
@@ -62,7 +67,7 @@ def install(worker_id: int = 0, /) -> Installed:
         ...     torch.utils.data.default_collate([np.zeros(2), np.ones(2)]).shape
         torch.Size([2, 2])
     """
-    _set_calls(_calls + 1)
+    _change_calls(+1)
     return Installed()
 
 
@@ -73,4 +78,13 @@ def uninstall() -> None:
         >>> import tensorlift
         >>> tensorlift.uninstall()
     """
-    _set_calls(0)
+    _change_calls(None)
+
+
+def _renew_lock() -> None:
+    """In a forked child: a thread of the parent may have it for ever."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -10,6 +10,7 @@ the same segment again. csrc/shm/segment.h has the rules by which they agree.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from functools import cache
@@ -56,13 +57,24 @@ class _Reducers(NamedTuple):
     storage: Reducer
 
 
-@cache
+_before: _Reducers | None = None
+_lock = threading.Lock()
+
+
 def _reducers_before() -> _Reducers:
     """Lets what lies in segments be sent to other processes.
 
     Returns:
         What sends everything else, as before: torch's functions, unless somebody replaced those.
     """
+    global _before
+    if _before is None:
+        with _lock:  # or a second thread would find ours registered
+            _before = _before or _register()
+    return _before
+
+
+def _register() -> _Reducers:
     registered = extra_reducers()
     before = _Reducers(
         registered.get(torch.Tensor, reduce_tensor),
@@ -144,6 +156,8 @@ def _storage(content: torch.Tensor) -> torch.UntypedStorage:
 
 
 def _forget_parent() -> None:
+    global _lock
+    _lock = threading.Lock()
     _give_back_at_the_end.cache_clear()
     _is_looked_up.cache_clear()
 
