@@ -323,6 +323,18 @@ void define_batches(py::module_& module) {
       py::arg("max_length"), py::arg("truncate"), py::arg("dtype"), py::arg("channel_dim"),
       py::arg("channel_order"), py::arg("scale"), py::arg("mean"), py::arg("std"),
       "(entries, shape, dtype, error): see tensorlift.explain.");
+  module.def(
+      "explain_pack",
+      [](py::handle arrays, py::handle max_tokens, py::handle strategy, py::handle truncate,
+         py::handle dtype) {
+        PackOptions options{
+            batch_options(Operation::kJagged, {dtype, py::none(), py::none(), py::none(), Py_False,
+                                               py::none(), Py_True, py::none(), py::none()})};
+        parse_packing(max_tokens, strategy, truncate, options);
+        return explain_pack(arrays, options);
+      },
+      py::arg("arrays"), py::arg("max_tokens"), py::arg("strategy"), py::arg("truncate"),
+      py::arg("dtype"), "(entries, shape, dtype, error, rows): see tensorlift.explain.");
 }
 
 void define_memory(py::module_& module) {

@@ -104,7 +104,11 @@ void truncate_all(Sources& sources, const Truncation& truncation, std::vector<No
 
 }  // namespace
 
-py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
+namespace {
+
+// Calls use(plan) where there would be a batch.
+template <typename Use>
+py::tuple explained(py::handle arrays, const BatchOptions& options, Use use) {
   ReadOptions read = read_options(options);
   read.leaves_to_torch = false;
   SourceReader reader{Items(arrays), read};
@@ -121,10 +125,11 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
       check_date_units(reader.items(), reader.sources());
       truncate_all(reader.sources(), options.truncation, notes);
       const BatchPlan plan(reader.sources(), options);
-      dtype = plan.dtype;
       const Shape& planned = plan.layout.shape;
       py::tuple sizes(planned.size());
       for (std::size_t d = 0; d < planned.size(); ++d) sizes[d] = py::int_(planned[d]);
+      use(plan);
+      dtype = plan.dtype;
       shape = std::move(sizes);
     } catch (const std::runtime_error& refusal) {
       error = refusal.what();
@@ -135,6 +140,38 @@ py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
   for (const Note& note : notes) entries.append(entry_of(note, dtype, is_normalized));
   return py::make_tuple(entries, shape, dtype ? dtype_object(*dtype) : py::object(py::none()),
                         error.empty() ? py::object(py::none()) : py::object(py::str(error)));
+}
+
+py::tuple as_tuples(const PackedRows& rows, c10::ArrayRef<std::int64_t> lengths) {
+  py::tuple result(rows.offsets.size() - 1);
+  auto next = rows.sequences.begin();
+  for (std::size_t r = 0; r + 1 < rows.offsets.size(); ++r) {
+    py::list row;
+    for (std::int64_t end = rows.offsets[r]; end < rows.offsets[r + 1];) {
+      row.append(*next);
+      end += lengths[static_cast<std::size_t>(*next++)];
+    }
+    result[r] = py::tuple(row);
+  }
+  return result;
+}
+
+}  // namespace
+
+py::tuple explain_batch(py::handle arrays, const BatchOptions& options) {
+  return explained(arrays, options, [](const BatchPlan&) {});
+}
+
+py::tuple explain_pack(py::handle arrays, const PackOptions& options) {
+  py::object rows = py::none();
+  const py::tuple explanation = explained(arrays, options, [&](const BatchPlan& plan) {
+    check_pack_total(plan.layout);
+    std::vector<std::int64_t> lengths;
+    plan.sources.for_each(
+        [&](const ArrayView& view, std::int64_t) { lengths.push_back(view.shape[0]); });
+    rows = as_tuples(pack_rows(lengths, options.max_tokens, options.strategy), lengths);
+  });
+  return py::make_tuple(explanation[0], explanation[1], explanation[2], explanation[3], rows);
 }
 
 void ignore_unused(BatchOptions& options) {

@@ -3,6 +3,7 @@
 
 #include "binding/python_api.h"
 #include "ops/batch.h"
+#include "ops/pack.h"
 
 namespace tensorlift {
 
@@ -10,6 +11,10 @@ namespace tensorlift {
 // of explain(); shape and dtype are the batch's, None where there would be none; error is the
 // message of what make_batch would raise, else None. GIL held.
 [[nodiscard]] py::tuple explain_batch(py::handle arrays, const BatchOptions& options);
+
+// The same for pack, with the rows at the end: a tuple of the arrays' indices for each, or None
+// where there would be an error.
+[[nodiscard]] py::tuple explain_pack(py::handle arrays, const PackOptions& options);
 
 // Resets the options that the operation does not have, so that explain can be given any.
 void ignore_unused(BatchOptions& options);

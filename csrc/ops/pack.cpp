@@ -108,14 +108,14 @@ std::vector<std::int64_t> lengths_between(const at::Tensor& offsets) {
   return lengths;
 }
 
-void check_total(const Layout& layout) {
+}  // namespace
+
+void check_pack_total(const Layout& layout) {
   if (layout.shape[0] <= INT32_MAX) return;
   throw ValueError("arrays: expected at most " + std::to_string(INT32_MAX) +
                    " tokens in all, which is what cu_seqlens can count, got " +
                    std::to_string(layout.shape[0]) + ". Pack fewer at once.");
 }
-
-}  // namespace
 
 Packed make_packed(py::handle arrays, const PackOptions& options) {
   SourceReader reader{Items(arrays), read_options(options)};
@@ -123,7 +123,7 @@ Packed make_packed(py::handle arrays, const PackOptions& options) {
   check_date_units(reader.items(), reader.sources());
   truncate(reader.sources(), options.truncation);
   // In the caller's order, so that errors name the caller's arrays.
-  check_total(plan_layout(reader.sources(), options.layout));
+  check_pack_total(plan_layout(reader.sources(), options.layout));
   const c10::ScalarType dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
 
   std::vector<std::int64_t> lengths = lengths_of(reader.sources());

@@ -24,6 +24,9 @@ struct Packed {
   at::Tensor row_offsets;   // int64 [rows + 1]: where each row begins, and the end; of the host
 };
 
+// Throws ValueError where there are more tokens than int32 can count. `layout`: that of all.
+void check_pack_total(const Layout& layout);
+
 // GIL held; released while elements are copied, if that is much, or sent.
 [[nodiscard]] Packed make_packed(py::handle arrays, const PackOptions& options);
 

@@ -158,6 +158,15 @@ def collate(
     /,
 ) -> Any: ...
 def to_numpy(tensors: object, copy: object, /) -> list[npt.NDArray[Any]]: ...
+def explain_pack(
+    arrays: object, max_tokens: object, strategy: object, truncate: object, dtype: object
+) -> tuple[
+    list[_Entry],
+    tuple[int, ...] | None,
+    torch.dtype | None,
+    str | None,
+    tuple[tuple[int, ...], ...] | None,
+]: ...
 def explain_batch(
     arrays: object,
     operation: str,

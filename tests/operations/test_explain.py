@@ -116,3 +116,37 @@ def test_it_is_a_sequence():
     assert entries == tensorlift.explain([np.zeros(1), np.zeros(2)[::-1]])
     assert entries != tensorlift.explain([np.zeros(1), np.zeros(2)])
     assert len({entries, entries}) == 1
+
+
+@pytest.mark.parametrize("strategy", ["first_fit_decreasing", "sequential"])
+def test_pack(tl, strategy):
+    arrays = [
+        np.arange(n, dtype=dtype) for n, dtype in ((3, "f4"), (0, "f4"), (2, "i2"), (4, "f4"))
+    ]
+    explained = tl.explain(arrays, operation="pack", max_tokens=6, strategy=strategy)
+    packed = tl.pack(arrays, 6, strategy=strategy)
+    assert explained.shape == packed.tokens.shape
+    assert explained.dtype == packed.tokens.dtype
+    assert explained.rows == tuple(tuple(row.sequences.tolist()) for row in packed.unbind())
+    reasons = ["part of the batch", "empty, left out", "cast", "part of the batch"]
+    assert [entry.reason for entry in explained] == reasons
+    assert [entry.nbytes for entry in explained] == [12, 0, 8, 16]
+    assert "into one torch.float32 tensor of shape (9,), 2 rows" in str(explained)
+
+
+def test_pack_of_what_is_longer_than_a_row(tl):
+    arrays = [np.arange(3), np.arange(9), [1, 2]]
+    explained = tl.explain(arrays, operation="pack", max_tokens=4)
+    assert [entry.action for entry in explained] == ["copied", "rejected", "copied"]
+    assert explained.error.startswith("arrays[1]: expected at most")
+    assert explained.rows is None
+    explained = tl.explain(arrays, operation="pack", max_tokens=4, truncate="left")
+    assert explained.rows == ((1,), (0,), (2,))
+    assert explained[1].reason == "truncated"
+    assert explained[1].nbytes == 32
+    with pytest.raises(TypeError, match="max_tokens: expected a positive int, got None"):
+        tl.explain(arrays, operation="pack")
+    with pytest.raises(ValueError, match="strategy"):
+        tl.explain(arrays, operation="pack", max_tokens=4, strategy="best")
+    assert tl.explain([], operation="pack", max_tokens=4).error is not None
+    assert tl.explain([np.zeros(0)], operation="pack", max_tokens=4).rows == ()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from .. import _C
-from .._typing import ChannelOrder, Operation, PerChannel, Ragged, Readonly, Side
+from .._typing import ChannelOrder, Operation, PackStrategy, PerChannel, Ragged, Readonly, Side
 from .explanation import Entry, Explanation
 
 
@@ -17,7 +18,7 @@ def explain(
     arrays: Ragged,
     /,
     *,
-    operation: Operation = "from_numpy",
+    operation: Operation | Literal["pack"] = "from_numpy",
     dtype: torch.dtype | None = None,
     copy: bool | None = None,
     readonly: Readonly = "warn",
@@ -30,6 +31,8 @@ def explain(
     pad_to_multiple_of: int | Sequence[int] | None = None,
     max_length: int | Sequence[int | None] | None = None,
     truncate: Side | None = None,
+    max_tokens: int | None = None,
+    strategy: PackStrategy = "first_fit_decreasing",
 ) -> Explanation:
     """Says what an operation would do with every array, and why, without doing it.
 
@@ -38,7 +41,7 @@ def explain(
 
     Args:
         arrays: as for the operation; what that would refuse is an entry here, not an error.
-        operation: "from_numpy", "stack", "cat", "pad" or "jagged".
+        operation: "from_numpy", "stack", "cat", "pad", "jagged" or "pack".
         dtype: as for the operation.
         copy: as for :func:`from_numpy`; the others copy always.
         readonly: as for :func:`from_numpy`; the others only read.
@@ -50,11 +53,13 @@ def explain(
         std: as for :func:`stack` and :func:`pad`.
         pad_to_multiple_of: as for :func:`pad`.
         max_length: as for :func:`pad`.
-        truncate: as for :func:`pad`.
+        truncate: as for :func:`pad` and :func:`pack`.
+        max_tokens: as for :func:`pack`, which needs it.
+        strategy: as for :func:`pack`.
 
     Returns:
-        One :class:`Entry` per array, in order, and for a batch its shape and dtype; printing it
-        shows a table.
+        One :class:`Entry` per array, in order, and for a batch its shape and dtype (for
+        :func:`pack` those of its tokens, and its rows); printing it shows a table.
 
     Raises:
         TypeError: `arrays` is no iterable of items, or an option is of the wrong type.
@@ -78,6 +83,12 @@ def explain(
     if operation == "from_numpy":
         answers = _C.explain(arrays, dtype, copy, readonly)
         return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))
+    if operation == "pack":
+        answers, shape, result, error, rows = _C.explain_pack(
+            arrays, max_tokens, strategy, truncate, dtype
+        )
+        entries = blame([Entry(index, *answer) for index, answer in enumerate(answers)], error)
+        return Explanation(left_out(entries), shape=shape, dtype=result, error=error, rows=rows)
     answers, shape, result, error = _C.explain_batch(
         arrays,
         operation,
@@ -94,6 +105,16 @@ def explain(
     )
     entries = [Entry(index, *answer) for index, answer in enumerate(answers)]
     return Explanation(blame(entries, error), shape=shape, dtype=result, error=error)
+
+
+def left_out(entries: list[Entry]) -> list[Entry]:
+    """Says of empty sequences that they are in no row."""
+    return [
+        dataclasses.replace(entry, reason="empty, left out")
+        if entry.action == "copied" and entry.nbytes == 0
+        else entry
+        for entry in entries
+    ]
 
 
 def blame(entries: list[Entry], error: str | None) -> list[Entry]:

@@ -66,6 +66,7 @@ class Explanation(Sequence[Entry]):
         shape: of the batch; None where there is none.
         dtype: of the batch; None where there is none.
         error: the message that building the batch would raise; None where it would not.
+        rows: of :func:`tensorlift.pack`: the indices of the arrays in each row; else None.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Explanation(Sequence[Entry]):
         shape: tuple[int, ...] | None = None,
         dtype: torch.dtype | None = None,
         error: str | None = None,
+        rows: tuple[tuple[int, ...], ...] | None = None,
     ) -> None:
         self._entries = tuple(entries)
         self.shape = shape
         self.dtype = dtype
         self.error = error
+        self.rows = rows
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -97,7 +100,7 @@ class Explanation(Sequence[Entry]):
         return (
             isinstance(other, Explanation)
             and self._entries == other._entries
-            and (self.shape, self.dtype) == (other.shape, other.dtype)
+            and (self.shape, self.dtype, self.rows) == (other.shape, other.dtype, other.rows)
         )
 
     def __hash__(self) -> int:
@@ -144,6 +147,8 @@ class Explanation(Sequence[Entry]):
         if self.rejected:
             parts.append(f"{self.rejected} rejected")
         batch = f" into one {self.dtype} tensor of shape {self.shape}" if self.shape else ""
+        if self.rows is not None:
+            batch += f", {len(self.rows)} row" + ("" if len(self.rows) == 1 else "s")
         return f"{arrays}: {', '.join(parts)}{batch}" if parts else arrays
 
     def _rows(self) -> str:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from .._ops.explain import blame
+from .._ops.explain import blame, left_out
 from .._ops.explanation import Entry, Explanation
-from .._typing import ChannelOrder, Operation, PerChannel, Ragged, Readonly, Side
+from .._typing import ChannelOrder, Operation, PackStrategy, PerChannel, Ragged, Readonly, Side
+from ._batch import numbers_as_tensors
 from ._convert import as_list, check_dtype, check_options, plan_item
 from ._layout import (
     joined_shape,
     padded_shape,
+    positive,
     promoted_dtype,
     stacked_shape,
     truncated,
     with_dimensions,
 )
 from ._normalize import check_normalize, normalized
+from ._pack import pack
 from ._read import channels_first, check_date_units, read_item
 
 
@@ -29,7 +33,7 @@ def explain(
     arrays: Ragged,
     /,
     *,
-    operation: Operation = "from_numpy",
+    operation: Operation | Literal["pack"] = "from_numpy",
     dtype: torch.dtype | None = None,
     copy: bool | None = None,
     readonly: Readonly = "warn",
@@ -42,6 +46,8 @@ def explain(
     pad_to_multiple_of: int | Sequence[int] | None = None,
     max_length: int | Sequence[int | None] | None = None,
     truncate: Side | None = None,
+    max_tokens: int | None = None,
+    strategy: PackStrategy = "first_fit_decreasing",
 ) -> Explanation:
     """What :func:`tensorlift.explain` says."""
     if operation == "from_numpy":
@@ -50,6 +56,8 @@ def explain(
             plan_item(index, item, dtype, copy, readonly)
             for index, item in enumerate(as_list(arrays))
         )
+    if operation == "pack":
+        return _explain_pack(arrays, max_tokens, strategy, truncate, dtype)
     check_dtype(dtype)
     normalization = check_normalize(scale, mean, std, channel_order)
     if operation == "jagged":
@@ -90,6 +98,42 @@ def explain(
         for index, (item, tensor) in enumerate(zip(as_list(arrays), tensors, strict=True))
     ]
     return Explanation(entries, shape=tuple(shape), dtype=result)
+
+
+def _explain_pack(
+    arrays: Ragged,
+    max_tokens: Any,
+    strategy: PackStrategy,
+    truncate: Side | None,
+    dtype: torch.dtype | None,
+) -> Explanation:
+    """As `pad` with a longest length and `jagged` without one, and the rows of pack()."""
+    positive("max_tokens", max_tokens)
+    items = numbers_as_tensors(as_list(arrays))
+    explained = explain(items, operation="jagged", dtype=dtype)
+    try:
+        packed = pack(items, max_tokens, strategy=strategy, truncate=truncate, dtype=dtype)
+    except (TypeError, ValueError, IndexError) as error:
+        if explained.error is not None:
+            return explained
+        return Explanation(blame(list(explained), str(error)), error=str(error))
+    entries = []
+    for entry, tensor in zip(explained, items, strict=True):
+        length = min(len(tensor), max_tokens)
+        nbytes = entry.nbytes * length // max(len(tensor), 1)
+        is_cut = length < len(tensor) and entry.reason == "part of the batch"
+        reason = "truncated" if is_cut else entry.reason
+        entries.append(dataclasses.replace(entry, nbytes=nbytes, reason=reason))
+    ends = packed.row_offsets.tolist()[1:]
+    rows: list[list[int]] = [[] for _ in ends]
+    for index, end in zip(packed.sequences.tolist(), packed.cu_seqlens.tolist()[1:], strict=True):
+        rows[next(r for r, last in enumerate(ends) if end <= last)].append(index)
+    return Explanation(
+        left_out(entries),
+        shape=tuple(packed.tokens.shape),
+        dtype=packed.tokens.dtype,
+        rows=tuple(map(tuple, rows)),
+    )
 
 
 def _shape(
