@@ -144,7 +144,7 @@ def test_pack_of_what_is_longer_than_a_row(tl):
     assert explained.rows == ((1,), (0,), (2,))
     assert explained[1].reason == "truncated"
     assert explained[1].nbytes == 32
-    with pytest.raises(TypeError, match="max_tokens: expected a positive int, got None"):
+    with pytest.raises(TypeError, match="max_tokens: expected"):
         tl.explain(arrays, operation="pack")
     with pytest.raises(ValueError, match="strategy"):
         tl.explain(arrays, operation="pack", max_tokens=4, strategy="best")
