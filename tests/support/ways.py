@@ -76,8 +76,13 @@ def _from_the_same_state(run: Callable[[Way], Any], way: Way) -> Any:
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
-    with way.in_force():
-        return run(way)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several would wait for each other, where the machine is busy
+    try:
+        with way.in_force():
+            return run(way)
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Samples(Dataset):
