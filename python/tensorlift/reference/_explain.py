@@ -25,7 +25,7 @@ from ._layout import (
     with_dimensions,
 )
 from ._normalize import check_normalize, normalized
-from ._pack import pack
+from ._pack import check_strategy, pack
 from ._read import channels_first, check_date_units, read_item
 
 
@@ -109,6 +109,7 @@ def _explain_pack(
 ) -> Explanation:
     """As `pad` with a longest length and `jagged` without one, and the rows of pack()."""
     positive("max_tokens", max_tokens)
+    check_strategy(strategy)
     items = numbers_as_tensors(as_list(arrays))
     explained = explain(items, operation="jagged", dtype=dtype)
     try:

@@ -32,7 +32,7 @@ def pack(
     """What :func:`tensorlift.pack` does; `threads` is ignored."""
     target = check_device(device, non_blocking, stream, pin_memory=pin_memory, out=None)
     positive("max_tokens", max_tokens)
-    _check_strategy(strategy)
+    check_strategy(strategy)
     if truncate is not None:
         check_side("truncate", truncate)
     items = numbers_as_tensors(as_list(arrays))
@@ -85,7 +85,7 @@ def _rows(lengths: list[int], max_tokens: int, strategy: str) -> list[list[int]]
     return rows
 
 
-def _check_strategy(strategy: Any) -> None:
+def check_strategy(strategy: Any) -> None:
     expected = 'strategy: expected "first_fit_decreasing" or "sequential", got '
     if not isinstance(strategy, str):
         raise TypeError(f"{expected}{strategy!r}.")
