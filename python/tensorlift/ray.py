@@ -62,6 +62,9 @@ class CollateFn(ArrowBatchCollateFn):  # type: ignore[misc]
 'tokens_offsets': tensor([0, 2, 3])}
     """
 
+    readonly: Readonly
+    options: Collate
+
     def __init__(self, *, readonly: Readonly = "share", **options: Any) -> None:
         if readonly not in ("share", "copy"):
             raise ValueError(f'readonly: expected "share" or "copy", got {readonly!r}.')
