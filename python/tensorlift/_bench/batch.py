@@ -128,19 +128,21 @@ def _normalize_images(dtype: torch.dtype) -> Case:
     )
 
 
-def _normalize_images_out() -> Case:
+def _normalize_images_out(dtype: torch.dtype) -> Case:
     """Beside a copy of the bytes that are written, into memory that is there already."""
     arrays = photos(64)
-    normalized = _normalized(arrays)
+    normalized = _normalized(arrays, dtype=dtype)
     out, torch_out = torch.empty_like(normalized), torch.empty_like(normalized)
-    source, numpy_out = normalized.numpy(), np.empty(normalized.shape, np.float32)
+    copied = torch.empty_like(normalized)
+    bits = torch.float32 if dtype == torch.float32 else torch.int16  # NumPy has no bfloat16
+    source, numpy_out = normalized.view(bits).numpy(), copied.view(bits).numpy()
 
     def copyto() -> list[torch.Tensor]:
         np.copyto(numpy_out, source)
-        return [torch.from_numpy(numpy_out)]
+        return [copied]
 
     return Case(
-        "the same float32 into out=",
+        f"the same {str(dtype).removeprefix('torch.')} into out=",
         64,
         {
             "stack(scale=, mean=, std=, out=)": lambda: [_normalized(arrays, out=out)],
@@ -358,7 +360,11 @@ def _cases(settings: Settings) -> list[Callable[[], Case]]:
         _hwc_to_chw,
         partial(_normalize_images, torch.float32),
         partial(_normalize_images, torch.float16),
-        _normalize_images_out,
+        partial(_normalize_images, torch.bfloat16),
+        *(
+            partial(_normalize_images_out, dtype)
+            for dtype in (torch.float32, torch.float16, torch.bfloat16)
+        ),
         _pad_images,
         _inner_dim,
         _mixed,

@@ -91,6 +91,25 @@ def _sort_numbers() -> None:
     np.sort(np.random.default_rng(0).random(4000))
 
 
+def _collated_out() -> Case:
+    """Into tensors that are there already, beside a batch that is copied there."""
+    samples = images_with_labels(256)
+    ours, theirs = collate(samples), tensors_of(default_collate(samples))
+
+    def copied() -> list[torch.Tensor]:
+        batch = tensors_of(default_collate(samples))
+        for target, tensor in zip(theirs, batch, strict=True):
+            target.copy_(tensor)
+        return theirs
+
+    ways = {
+        "tensorlift.collate(out=)": lambda: tensors_of(collate(samples, out=ours)),
+        "default_collate, copy_": copied,
+        "tensorlift.collate": lambda: tensors_of(collate(samples)),
+    }
+    return Case("collate 256 x the same into out=", 256, ways, at_least=(4, None))
+
+
 def epochs(dataset: Samples, collate_fn: Callable[[list[Any]], Any], workers: int) -> Way:
     """A way that reads all batches of 256 and gives the last one."""
     loader = DataLoader(
@@ -140,6 +159,7 @@ def _cases(settings: Settings) -> list[Callable[[], Case]]:
     image, field = "image, label, boxes, int, str", "20 float32(16)"
     return [
         partial(_collated, f"dict of {image}", images_with_labels, 256, 4),
+        _collated_out,
         partial(_collated, f"dict of {field}", small_fields, 256, 20),
         partial(_collated, "float32(64)", lambda n: list(floats(n, 64)), 1024, 30),
         partial(_collated, "uint8(224,224,3)", lambda n: list(photos(n)), 64, 1.3),
