@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "copy/cast.h"
 #include "errors.h"
 #include "memory/build.h"
 #include "memory/host_memory.h"
@@ -112,7 +113,9 @@ void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dt
   }
   if (out.scalar_type() != dtype) {
     refuse_out("out", "dtype " + dtype_text(dtype), dtype_text(out.scalar_type()),
-               " Pass dtype=" + dtype_text(out.scalar_type()) + " to cast to it.");
+               is_castable(out.scalar_type())
+                   ? " Pass dtype=" + dtype_text(out.scalar_type()) + " to cast to it."
+                   : "");
   }
 }
 

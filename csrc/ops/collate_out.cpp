@@ -7,6 +7,7 @@
 
 #include "binding/options.h"
 #include "binding/torch_objects.h"
+#include "copy/cast.h"
 #include "errors.h"
 #include "input/place.h"
 #include "input/tensor_input.h"
@@ -46,7 +47,7 @@ struct Wanted {
 };
 
 std::string cast_remedy(const Wanted& wanted, c10::ScalarType dtype) {
-  if (wanted.cast == Wanted::Cast::kNone) return "";
+  if (wanted.cast == Wanted::Cast::kNone || !is_castable(dtype)) return "";
   if (wanted.cast == Wanted::Cast::kMask) return " Use Pad(mask=" + dtype_text(dtype) + ").";
   const py::object name =
       import_module("tensorlift._data.tree").attr("place_name")(path_of(wanted.named));
@@ -189,12 +190,18 @@ class Binder {
       refuse(place, "None, because no tensor stands there in the batch", "a tensor");
     }
     const at::Tensor& made = unpack_tensor(node.object);
-    if (is_for_torch(made) || needs_gradient(made) || !has_plain_memory(made)) {
+    std::unique_ptr<Column> column;
+    if (!is_for_torch(made) && !needs_gradient(made) && has_plain_memory(made)) {
+      try {
+        column = alone(node.object, held_);
+      } catch (const ForTorch&) {  // within a transformation, say
+      }
+    }
+    if (column == nullptr) {
       refuse(place,
              "None, because what is made of these samples is no plain tensor of the host's memory",
              "a tensor", " Put None there.");
     }
-    auto column = alone(node.object, held_);
     const at::Tensor found =
         made.dim() == 0
             ? whole(out, {{}, made.scalar_type(), Wanted::Cast::kNone, nullptr, false}, place)

@@ -345,6 +345,19 @@ def test_other_results_of_functions(made):
             tensorlift.collate(rows, out=out, collate_fn_map=fn_map)
 
 
+def test_within_a_transformation_of_torchs():
+    def collated(out):
+        return tensorlift.collate(ONE, out={"x": out, "y": None})["x"]
+
+    with pytest.raises(ValueError, match=r'out\["x"\]: expected (None|a strided tensor)'):
+        torch.vmap(collated)(torch.zeros(4, 2, 3, dtype=F8))
+
+
+def test_no_remedy_is_named_for_a_dtype_that_nothing_is_cast_to():
+    with pytest.raises(ValueError, match=r"got torch.bits8\.$"):
+        tensorlift.collate(ONE, out=buffers(x=torch.zeros(2, 3, dtype=torch.bits8)))
+
+
 def test_buffers_that_share_memory():
     memory = torch.zeros(4, dtype=torch.int64)
     rows = [{"a": 1, "b": 2}] * 2
