@@ -71,6 +71,10 @@ if report.verdict == "too few workers":
     print(report.shares["worker"]["reading"], report.explanation.copied)
 report.plot("report.png")
 tensorlift.profile_loader(tensorlift.DevicePrefetcher(loader, "cpu"), step=print)
+buffers = tensorlift.collate([{"x": arrays[0]}], out=None)
+tensorlift.collate([{"x": arrays[0]}], out=buffers)
+tensorlift.Collate(dtype=torch.float32, out=buffers)
+tensorlift.DevicePrefetcher(loader, "cpu", into=buffers)
 with tensorlift.install():
     pass
 tensorlift.uninstall()
@@ -89,6 +93,7 @@ assert_type(jagged.position_ids(), torch.Tensor)
 tensorlift.Collate(jagged={"tokens": torch.int32})
 packed = tensorlift.pack([[1, 2], [3]], 4, strategy="sequential", truncate="right")
 assert_type(packed, tensorlift.Packed)
+tensorlift.explain([[1, 2], [3]], operation="pack", max_tokens=4, strategy="sequential")
 assert_type(packed.unbind()[0].max_length, int)
 assert_type(tensorlift.staging(), tensorlift.Staging)
 assert_type(tensorlift.set_staging(chunk_bytes=1 << 20, threads=2), tensorlift.Staging)
