@@ -9,7 +9,8 @@ A row is a virtual environment, an installation from a copy of this source tree,
 host and those on the fake accelerator; or tests/world alone, and the libraries that it is for. It
 goes on after a row that fails; the table comes at the end, and the output of each row is kept in a
 file. Packages come from the index that pip is set to; a row with a CUDA build of torch takes 6 GB
-of disk until it is done.
+of disk until it is done. For 3.13t an interpreter is built from Debian's source where there is
+none.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import IO
 
 import tomllib
 
+from support.build_python import build_free_threaded
 from support.interpreters import find_clang, find_python
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,6 +151,9 @@ class Runner:
 
     def run(self) -> None:
         interpreter = find_python(self.row.python, of_the_system=self.row.of_the_system)
+        if interpreter is None and self.row.python.endswith("t"):
+            print(f"[{self.name}] an interpreter, from its source: 10 minutes …", flush=True)
+            interpreter = build_free_threaded(self.row.python, ROOT / "build")
         if interpreter is None:
             raise StepError(f"not run: no interpreter python{self.row.python}")
         if self.row.clang:
@@ -174,6 +179,7 @@ class Runner:
 
     def install(self) -> None:
         pip = [str(self.python), "-m", "pip", "install", "-q"]
+        pip += ["--prefer-binary"]  # few packages have wheels of a free-threaded Python
         packages = [*TEST_REQUIREMENTS, *self.row.packages]
         packages += EXTRAS[self.row.extra] if self.row.extra else []
         if self.row.isolated:
@@ -196,6 +202,8 @@ class Runner:
     def tests(self, what: str, *options: str, **environment: str) -> str:
         report = self.folder / f"{what.replace(' ', '-')}.xml"
         pytest = [str(self.python), "-m", "pytest", "-q", f"--junitxml={report}", *self.options]
+        if self.row.python.endswith("t"):
+            environment["PYTHON_GIL"] = "0"  # some tests let torch import Triton, which wants one
         self.step(what, *pytest, *options, check=False, **environment)
         if not report.exists():
             raise StepError(f"{what}: ended without a report")

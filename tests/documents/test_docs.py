@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 import tensorlift
-from support.pages import GUIDES, PAGES, README, blocks_of, check, is_for_a_device, is_for_ray
+from support.pages import (
+    GUIDES,
+    PAGES,
+    README,
+    blocks_of,
+    check,
+    is_for_a_device,
+    is_for_ray,
+    is_for_torchdata,
+)
 from support.tree import ROOT
 
 MODULES = sorted(m.name for m in pkgutil.walk_packages(tensorlift.__path__, "tensorlift."))
@@ -34,7 +43,7 @@ def test_public_functions_have_examples():
 def test_python_of_a_page(page):
     names: dict[str, object] = {}
     for block in blocks_of(page):
-        if not (is_for_a_device(block) or is_for_ray(block)):
+        if not (is_for_a_device(block) or is_for_ray(block) or is_for_torchdata(block)):
             check(block, names)
 
 

@@ -19,6 +19,11 @@ def is_for_a_device(block: str) -> bool:
     return 'device="cuda"' in block
 
 
+def is_for_torchdata(block: str) -> bool:
+    """tests/data/test_threads_as_workers.py runs these."""
+    return "torchdata" in block
+
+
 def is_for_ray(block: str) -> bool:
     """Such a block runs in tests/world/test_ray_data.py."""
     return "ray.data" in block or "tensorlift.ray" in block

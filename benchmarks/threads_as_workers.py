@@ -1,0 +1,174 @@
+"""What threads gain on a free-threaded Python: collate on two; loaders with threads or processes.
+
+    python benchmarks/threads_as_workers.py [--turns N]
+
+Each line is the fastest of N turns; the ways of a table take turns. Results are compared first.
+Runs on any Python, with torchdata, and says whether the GIL was on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, default_collate
+
+import tensorlift
+
+BATCH = 64
+BATCHES = 100
+CALLS = {8: 8000, 32: 800}  # by the side of the images
+
+Way = Callable[[], Any]
+
+
+class Samples:
+    """Arrays of an image's size, made as they are asked for."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def __len__(self) -> int:
+        return BATCH * BATCHES
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        shape = (3, self.side, self.side)
+        return {"image": np.full(shape, index % 255, np.float32), "label": index}
+
+
+def by_threads(dataset: Samples, threads: int = 2, ahead: int = 4) -> Iterator[Any]:
+    """The recipe of the manual: batches in order, each read and collated by a thread."""
+
+    def make(indices: list[int]) -> Any:
+        return tensorlift.collate([dataset[i] for i in indices])
+
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    waiting: deque[Future[Any]] = deque()
+    try:
+        for indices in BatchSampler(SequentialSampler(dataset), BATCH, drop_last=False):
+            waiting.append(pool.submit(make, indices))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def by_nodes(dataset: Samples) -> Iterable[Any]:
+    from torchdata import nodes
+
+    indices = nodes.IterableWrapper(BatchSampler(SequentialSampler(dataset), BATCH, False))
+
+    def make(batch: list[int]) -> Any:
+        return tensorlift.collate([dataset[i] for i in batch])
+
+    loader: Iterable[Any] = nodes.Loader(
+        nodes.ParallelMapper(indices, make, num_workers=2, method="thread")
+    )
+    return loader
+
+
+def by_processes(dataset: Samples, collate: Callable[[Any], Any]) -> Iterable[Any]:
+    loader: Iterable[Any] = DataLoader(
+        dataset, BATCH, num_workers=2, collate_fn=collate, multiprocessing_context="fork"
+    )
+    return loader
+
+
+def on_threads(count: int, side: int) -> None:
+    """So many threads collate all batches together, each its own samples."""
+    barrier = threading.Barrier(count)
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        samples = [Samples(side)[i] for i in range(BATCH)]
+        barrier.wait()
+        for _ in range(CALLS[side] // count):
+            tensorlift.collate(samples)
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def whole_epoch(loader: Callable[[], Iterable[Any]]) -> None:
+    deque(loader(), maxlen=0)
+
+
+def first_batch(loader: Callable[[], Iterable[Any]]) -> None:
+    next(iter(loader()))
+
+
+def timed(ways: dict[str, Way], turns: int) -> dict[str, float]:
+    """Seconds of each, in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 1):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            way()
+            if turn > 0:  # the first one warms up
+                seconds[name].append(time.perf_counter() - begin)
+    return {name: min(times) for name, times in seconds.items()}
+
+
+def show(title: str, seconds: dict[str, float]) -> None:
+    print(f"\n{title}")
+    base = next(iter(seconds.values()))
+    for name, time_ in seconds.items():
+        print(f"  {name:52}{time_ * 1e3:10.2f} ms{base / time_:8.2f} ×")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=5)
+    turns = parser.parse_args().turns
+    gil = "on" if getattr(sys, "_is_gil_enabled", lambda: True)() else "off"
+    print(f"Python {platform.python_version()}, GIL {gil}, torch {torch.__version__}")
+
+    small = [np.full(16, i, np.float32) for i in range(1000)]
+    by_comprehension = [torch.from_numpy(a) for a in small]
+    assert all(map(torch.equal, tensorlift.from_numpy(small), by_comprehension))
+    ways: dict[str, Way] = {
+        "[torch.from_numpy(a) for a in arrays]": lambda: [torch.from_numpy(a) for a in small],
+        "tensorlift.from_numpy(arrays)": lambda: tensorlift.from_numpy(small),
+    }
+    show("1000 arrays of 16 float32", timed(ways, 20 * turns))
+
+    for side in CALLS:
+        threads = {f"{n} thread{'s' * (n > 1)}": partial(on_threads, n, side) for n in (1, 2)}
+        show(
+            f"{CALLS[side]} batches of {BATCH} arrays of (3, {side}, {side})", timed(threads, turns)
+        )
+
+    for side in CALLS:
+        data = Samples(side)
+        loaders: dict[str, Callable[[], Iterable[Any]]] = {
+            "two processes, default_collate": partial(by_processes, data, default_collate),
+            "two processes, tensorlift.collate": partial(by_processes, data, tensorlift.collate),
+            "two threads, tensorlift.collate": partial(by_threads, data),
+            "ParallelMapper on two threads, tensorlift.collate": partial(by_nodes, data),
+        }
+        first = [next(iter(loader()))["image"] for loader in loaders.values()]
+        assert all(torch.equal(image, first[0]) for image in first)
+        epochs = {name: partial(whole_epoch, loader) for name, loader in loaders.items()}
+        show(f"{BATCHES} batches of {BATCH} arrays of (3, {side}, {side})", timed(epochs, turns))
+        begins = {name: partial(first_batch, loader) for name, loader in loaders.items()}
+        show("the first batch", timed(begins, turns))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Builds a free-threaded Python from the distribution's source package: Debian, about 10 minutes.
+
+The interpreter is kept, and used again. `TENSORLIFT_CPYTHON_SOURCE` names an archive of CPython's
+source to take instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+# Of Debian, by their roles: which of them has the newest source of that version changes.
+_SUITES = ("unstable", "testing", "stable")
+
+
+def _archive_of_debian() -> tuple[str, str]:
+    """Where this system's packages come from, and the key that signs them."""
+    folder = Path("/etc/apt")
+    for file in [*sorted(folder.glob("sources.list.d/*.sources"))]:
+        first = file.read_text().strip().split("\n\n")[0]
+        fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", first, re.MULTILINE))
+        if "main" in fields.get("Components", "") and "debian" in fields.get("Signed-By", ""):
+            return fields["URIs"].split()[0], fields["Signed-By"]
+    for line in (folder / "sources.list").read_text().splitlines():
+        if found := re.match(r"deb (?:\[.*\] )?(\S+) \S+ .*main", line):
+            return found[1], "/usr/share/keyrings/debian-archive-keyring.gpg"
+    raise FileNotFoundError("no Debian archive in apt's sources")
+
+
+def _download(package: str, folder: Path) -> Path:
+    """The archive of the package's source, of the first suite that gives it."""
+    uri, key = _archive_of_debian()
+    lists = folder / "lists"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    sources = folder / "sources"
+    sources.mkdir(exist_ok=True)
+    options = [
+        *("-o", f"Dir::Etc::sourceparts={sources}", "-o", "Dir::Etc::sourcelist=/dev/null"),
+        *("-o", f"Dir::State::lists={lists}"),
+    ]
+    for suite in _SUITES:
+        (sources / "python.sources").write_text(
+            f"Types: deb-src\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: {key}\n"
+        )
+        for old in folder.glob(f"{package}_*"):
+            old.unlink()
+        commands = (["update"], ["source", "--download-only", package])
+        done = [
+            subprocess.run(
+                ["apt-get", *options, "-q", *command], cwd=folder, check=False
+            ).returncode
+            for command in commands
+        ]
+        if done == [0, 0]:
+            return next(folder.glob(f"{package}_*.orig.tar.*"))
+    raise FileNotFoundError(f"no suite of {', '.join(_SUITES)} gives the source of {package}")
+
+
+def build_free_threaded(version: str, build: Path) -> Path:
+    """The interpreter of a version like "3.13t" in a folder, built where it was not yet.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: no source is to be had, or it does not build.
+    """
+    prefix = build / f"python{version}"
+    python = prefix / "bin" / f"python{version}"
+    if python.exists():
+        return python
+    folder = build / f"python{version}-source"
+    folder.mkdir(parents=True, exist_ok=True)
+    given = os.environ.get("TENSORLIFT_CPYTHON_SOURCE")
+    archive = Path(given) if given else _download(f"python{version.removesuffix('t')}", folder)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    source = next(path for path in folder.glob("Python-*") if path.is_dir())
+    for command in (
+        ["./configure", "-q", "--disable-gil", f"--prefix={prefix}"],
+        ["make", "-s", f"-j{os.cpu_count()}"],
+        ["make", "-s", "install"],
+    ):
+        subprocess.run(command, cwd=source, check=True)
+    return python
