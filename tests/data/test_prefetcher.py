@@ -278,3 +278,15 @@ def test_into_tensors_of_the_host():
         list(tensorlift.DevicePrefetcher([{"x": np.zeros((3, 2), np.float32)}], "cpu", into=into))
     with pytest.raises(ValueError, match=r'into\["x"\]: expected a tensor on cpu, got one on meta'):
         tensorlift.DevicePrefetcher([], "cpu", into={"x": torch.zeros(1, device="meta")})
+
+
+def test_batches_that_lie_in_the_tensors_they_are_copied_to():
+    memory = torch.arange(8.0)
+    into = {"b": memory[:4], "a": memory[4:]}
+    batch = {"b": memory[2:6].clone(), "a": memory[:4]}  # "b" is written first
+    (seen,) = tensorlift.DevicePrefetcher([batch], "cpu", into=into)
+    assert seen["a"].tolist() == [0, 1, 2, 3]
+    assert seen["b"].tolist() == [2, 3, 4, 5]
+    memory = torch.arange(4.0)
+    (seen,) = tensorlift.DevicePrefetcher([memory[1:]], "cpu", into=memory[:3])
+    assert seen.tolist() == [1, 2, 3]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
 
 from .. import _C
-from .._torch_internals import worker
+from .._torch_internals import tensors_are_plain, worker
 from .send import LARGE, is_sent, send, send_plainly
 from .tree import Attribute, Path, leaves_of, map_leaves, path_text
 
@@ -37,11 +38,21 @@ def copied_into(batch: Any, out: Any, name: str = "out") -> Any:
     """
     leaves = [leaf for _, leaf in leaves_of(batch)]
     targets = rows_for(batch, out, name)
+    pairs = [(leaf, row) for leaf, row in zip(leaves, targets, strict=True) if row is not None]
+    if all(_is_gathered(leaf, row) for leaf, row in pairs) and tensors_are_plain():
+        _C.send_into(
+            [leaf for leaf, _ in pairs], [row for _, row in pairs], (None, True, None, None)
+        )
+        return with_targets(batch, targets)
     with torch.no_grad():
-        for leaf, target in zip(leaves, targets, strict=True):
-            if target is not None:
-                target.copy_(leaf, non_blocking=True)
+        for leaf, row in pairs:
+            row.copy_(leaf, non_blocking=True)
     return with_targets(batch, targets)
+
+
+def _is_gathered(leaf: torch.Tensor, row: torch.Tensor) -> bool:
+    """Whether the native call copies it, which reads all before it overwrites any."""
+    return row.device.type == "cpu" and is_sent(leaf, own_copy_bytes=sys.maxsize)
 
 
 def with_targets(batch: Any, targets: list[torch.Tensor | None]) -> Any:
