@@ -51,7 +51,16 @@ _SEGMENTS = (
     ),
 )
 _FAKE_ACCELERATOR = (
-    *("counters", "current", "device_memory", "fork", "guard", "pinned_memory", "streams"),
+    *(
+        "counters",
+        "current",
+        "device_memory",
+        "fork",
+        "guard",
+        "pinned_memory",
+        "registered_memory",
+        "streams",
+    ),
 )
 
 _RULES = """
