@@ -431,7 +431,9 @@ def test_ten_thousand_steps_without_an_allocation():
 
     def of_memory(call, steps):
         with torch.profiler.profile(
-            profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]
+            profile_memory=True,
+            acc_events=True,  # torch 2.11 warns without it
+            activities=[torch.profiler.ProfilerActivity.CPU],
         ) as profile:
             for _ in range(steps):
                 batch = call(rows)
