@@ -60,13 +60,12 @@ BatchOptions batch_options(Operation operation, const CommonArguments& arguments
 }
 
 py::object as_pair(Batch batch) {
-  return py::make_tuple(wrap_tensor(std::move(batch.values)),
-                        wrap_tensor(std::move(batch.extents)));
+  return py::make_tuple(wrap_tensor(std::move(batch.values)), wrap_tensor(std::move(batch.sizes)));
 }
 
 py::object as_padded(Batch batch) {
   py::object mask = batch.mask.defined() ? wrap_tensor(std::move(batch.mask)) : py::none();
-  return py::make_tuple(wrap_tensor(std::move(batch.values)), wrap_tensor(std::move(batch.extents)),
+  return py::make_tuple(wrap_tensor(std::move(batch.values)), wrap_tensor(std::move(batch.sizes)),
                         std::move(mask));
 }
 
@@ -210,7 +209,7 @@ void define_batches(py::module_& module) {
         BatchOptions options =
             batch_options(Operation::kJagged, {dtype, py::none(), py::none(), out, pin_memory,
                                                device, non_blocking, stream, threads});
-        options.extents_dtype = parse_offsets_dtype(offsets_dtype);
+        options.sizes_dtype = parse_offsets_dtype(offsets_dtype);
         return as_pair(make_batch(Items(arrays), options));
       },
       py::arg("arrays"), py::arg("offsets_dtype"), py::arg("dtype"), py::arg("out"),

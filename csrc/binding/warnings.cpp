@@ -10,10 +10,11 @@ void warn(const std::string& message) {
 }
 
 bool any_discards_imaginary(const Sources& sources, c10::ScalarType to) {
-  const auto forms = sources.forms();
-  return std::any_of(forms.begin(), forms.end(), [to](const Sources::Form& form) {
-    return discards_imaginary(form.element.twin, to);
-  });
+  const auto signatures = sources.signatures();
+  return std::any_of(signatures.begin(), signatures.end(),
+                     [to](const Sources::Signature& signature) {
+                       return discards_imaginary(signature.element.dtype, to);
+                     });
 }
 
 void warn_discarded_imaginary() {

@@ -38,22 +38,23 @@ class BatchJobs {
   // them.
   template <typename AfterArray>
   void add_all(AfterArray after_array) {
-    sources_.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-      ArrayView view = sources_.view(form, begin);
-      bool is_first = true;  // of its form among the jobs
-      for (std::size_t i = begin; i < end; ++i) {
-        view.data = sources_.data(i);
-        char* slot = slots_.next(view);
-        if (is_first || layout_.has_padding || form.numel == 0) {
-          jobs_.add(view, form.numel, dtype_, slot, slots_.strides(), normalization_);
-          is_first = false;
-        } else {
-          jobs_.repeat(view.data, slot);
-        }
-        if (layout_.has_padding) add_padding(view);
-        if (after_array()) is_first = true;
-      }
-    });
+    sources_.for_each_signature(
+        [&](const Sources::Signature& signature, std::size_t begin, std::size_t end) {
+          ArrayView view = sources_.view(signature, begin);
+          bool is_first = true;  // of its signature among the jobs
+          for (std::size_t i = begin; i < end; ++i) {
+            view.data = sources_.data(i);
+            char* slot = slots_.next(view);
+            if (is_first || layout_.has_padding || signature.numel == 0) {
+              jobs_.add(view, signature.numel, dtype_, slot, slots_.strides(), normalization_);
+              is_first = false;
+            } else {
+              jobs_.repeat(view.data, slot);
+            }
+            if (layout_.has_padding) add_padding(view);
+            if (after_array()) is_first = true;
+          }
+        });
   }
 
   // Adds and runs all jobs, `at_once` at a time: `rows` rows of the slots side by side, if that is

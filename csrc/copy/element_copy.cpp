@@ -61,7 +61,7 @@ std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, 
       is_contiguous(view.ndim, view.shape, slot_strides, static_cast<std::int64_t>(to_size))) {
     slot_strides = nullptr;
   }
-  const ElementCopy::Key key{.from = view.element.twin,
+  const ElementCopy::Key key{.from = view.element.dtype,
                              .to = dtype,
                              .swapped = view.swapped,
                              .source_aligned = is_multiple(view.data, view.element.itemsize),
@@ -74,7 +74,7 @@ std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, 
   if (is_plain) return find_run(key, itemsize);
 
   for (std::size_t i = copies_.size(); i-- > oldest_to_try();) {
-    if (copies_[i].key == key && has_extents(copies_[i], view, slot_strides)) {
+    if (copies_[i].key == key && has_shape(copies_[i], view, slot_strides)) {
       return static_cast<std::uint32_t>(i);
     }
   }
@@ -125,16 +125,16 @@ std::uint32_t ElementCopies::find_run(ElementCopy::Key key, std::int64_t run_str
   return add(key);
 }
 
-bool ElementCopies::has_extents(const ElementCopy& copy, const ArrayView& view,
-                                const std::int64_t* slot_strides) const {
+bool ElementCopies::has_shape(const ElementCopy& copy, const ArrayView& view,
+                              const std::int64_t* slot_strides) const {
   if (copy.ndim != view.ndim) return false;
-  const std::int64_t* extents = extents_.data() + copy.extents;
+  const std::int64_t* layout = layouts_.data() + copy.layout;
   const auto ndim = static_cast<std::size_t>(view.ndim);
-  if (!std::equal(view.shape, view.shape + ndim, extents)) return false;
-  if (!std::equal(view.strides, view.strides + ndim, extents + ndim)) return false;
+  if (!std::equal(view.shape, view.shape + ndim, layout)) return false;
+  if (!std::equal(view.strides, view.strides + ndim, layout + ndim)) return false;
   if (slot_strides == nullptr) return copy.write_dim_count == 0;
   if (copy.write_dim_count == 0) return false;
-  return std::equal(slot_strides, slot_strides + ndim, extents + 2 * ndim);
+  return std::equal(slot_strides, slot_strides + ndim, layout + 2 * ndim);
 }
 
 std::uint32_t ElementCopies::add(const ElementCopy::Key& key) {
@@ -157,9 +157,9 @@ std::uint32_t ElementCopies::add_strided(const ElementCopy::Key& key, const Arra
   const std::uint32_t index = add(key);
   ElementCopy& copy = copies_[index];
   copy.ndim = view.ndim;
-  copy.extents = extents_.size();
-  extents_.append(view.shape, view.shape + view.ndim);
-  extents_.append(view.strides, view.strides + view.ndim);
+  copy.layout = layouts_.size();
+  layouts_.append(view.shape, view.shape + view.ndim);
+  layouts_.append(view.strides, view.strides + view.ndim);
 
   std::uint8_t order[kMaxDims];
   memory_order(view.ndim, slot_strides, order);
@@ -174,7 +174,7 @@ std::uint32_t ElementCopies::add_strided(const ElementCopy::Key& key, const Arra
   dims_.append(dims, dims + count);
   if (slot_strides == nullptr) return index;
 
-  extents_.append(slot_strides, slot_strides + view.ndim);
+  layouts_.append(slot_strides, slot_strides + view.ndim);
   count = merge_dims(view.ndim, view.shape, slot_strides, order, copy.to_size, dims);
   copy.write_dims = dims_.size();
   copy.write_dim_count = static_cast<std::uint8_t>(count);
@@ -185,7 +185,7 @@ std::uint32_t ElementCopies::add_strided(const ElementCopy::Key& key, const Arra
 
 void ElementCopies::clear() {
   copies_.clear();
-  extents_.clear();
+  layouts_.clear();
   dims_.clear();
 }
 

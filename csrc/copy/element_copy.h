@@ -40,7 +40,7 @@ struct ElementCopy {
   Key key;
   // Not for a run; places in the vectors of ElementCopies:
   int ndim;
-  std::size_t extents;                // shape, strides, slot strides
+  std::size_t layout;                 // shape, strides, slot strides
   std::size_t read_dims, write_dims;  // dimensions to walk
   std::uint8_t read_dim_count, write_dim_count;
   bool reads_in_place;              // contiguous, in native byte order
@@ -100,8 +100,8 @@ class ElementCopies {
   }
 
   [[nodiscard]] std::size_t oldest_to_try() const;
-  [[nodiscard]] bool has_extents(const ElementCopy& copy, const ArrayView& view,
-                                 const std::int64_t* slot_strides) const;
+  [[nodiscard]] bool has_shape(const ElementCopy& copy, const ArrayView& view,
+                               const std::int64_t* slot_strides) const;
   std::uint32_t find_run(ElementCopy::Key key, std::int64_t run_stride);
   std::uint32_t realigned(std::uint32_t index, const void* source, const void* slot);
   std::uint32_t add(const ElementCopy::Key& key);
@@ -115,7 +115,7 @@ class ElementCopies {
                            std::int64_t numel, std::int64_t begin, std::int64_t end) const;
 
   c10::SmallVector<ElementCopy, 2> copies_;
-  c10::SmallVector<std::int64_t, 16> extents_;
+  c10::SmallVector<std::int64_t, 16> layouts_;
   c10::SmallVector<Dim, 8> dims_;
 };
 

@@ -149,7 +149,7 @@ void Padding::fill(int ndim, const std::int64_t* box, char* slot, const std::int
   view.shape = box;
   view.strides = kNoStrides;
   view.ndim = ndim;
-  view.element = {dtype_, ElementKind::kTwin, itemsize};
+  view.element = {dtype_, ElementKind::kNumber, itemsize};
   jobs.add(view, numel, dtype_, slot, slot_strides);
 }
 

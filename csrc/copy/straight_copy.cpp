@@ -11,8 +11,8 @@ namespace {
 // How far ahead elements are loaded into the cache; see gather.cpp.
 constexpr std::size_t kPrefetchDistance = 4;
 
-std::size_t nbytes_of(const Sources::Form& form) {
-  return static_cast<std::size_t>(form.numel) * form.element.itemsize;
+std::size_t nbytes_of(const Sources::Signature& signature) {
+  return static_cast<std::size_t>(signature.numel) * signature.element.itemsize;
 }
 
 // kBytes: of each array, where that is known to the compiler, else 0.
@@ -32,17 +32,19 @@ void copy_all(const Sources& sources, std::size_t nbytes, char* slot) {
 
 bool is_straight(const BatchPlan& plan) {
   const Sources& sources = plan.sources;
-  if (kIsTestGrain || sources.forms().size() != 1) return false;
+  if (kIsTestGrain || sources.signatures().size() != 1) return false;
   if (plan.layout.dim != 0 || plan.layout.has_padding || plan.normalization) return false;
-  const Sources::Form& form = sources.forms()[0];
-  if (form.element.twin != plan.dtype || form.swapped || form.numel == 0) return false;
-  const std::int64_t* shape = sources.shape(form);
-  if (!is_contiguous(form.ndim, shape, shape + form.ndim, form.element.itemsize)) return false;
-  return nbytes_of(form) * sources.size() < 2 * kBytesPerThread;
+  const Sources::Signature& signature = sources.signatures()[0];
+  if (signature.element.dtype != plan.dtype || signature.swapped || signature.numel == 0)
+    return false;
+  const std::int64_t* shape = sources.shape(signature);
+  if (!is_contiguous(signature.ndim, shape, shape + signature.ndim, signature.element.itemsize))
+    return false;
+  return nbytes_of(signature) * sources.size() < 2 * kBytesPerThread;
 }
 
 void copy_straight(const Sources& sources, char* data) {
-  const std::size_t nbytes = nbytes_of(sources.forms()[0]);
+  const std::size_t nbytes = nbytes_of(sources.signatures()[0]);
   switch (nbytes) {
     case 4:
       return copy_all<4>(sources, nbytes, data);

@@ -16,16 +16,16 @@ namespace {
 // The dtype to send: that of the sources, where the device had better cast.
 c10::ScalarType packed_dtype(const BatchPlan& plan) {
   const c10::ScalarType dtype = plan.dtype;
-  const c10::ScalarType twin = plan.sources.forms()[0].element.twin;
-  for (const auto& form : plan.sources.forms()) {
-    if (form.element.twin != twin) return dtype;
+  const c10::ScalarType source = plan.sources.signatures()[0].element.dtype;
+  for (const auto& signature : plan.sources.signatures()) {
+    if (signature.element.dtype != source) return dtype;
   }
-  if (!is_for_the_device(twin, dtype)) return dtype;
+  if (!is_for_the_device(source, dtype)) return dtype;
   if (plan.layout.has_padding && plan.normalization) return dtype;  // which pads what is normalised
   if (plan.layout.has_padding && !plan.padding.is_zero())
     return dtype;  // may be no number of theirs
-  const std::size_t saved = c10::elementSize(dtype) - c10::elementSize(twin);
-  return plan.numel() * saved >= kCastOnDeviceFrom ? twin : dtype;
+  const std::size_t saved = c10::elementSize(dtype) - c10::elementSize(source);
+  return plan.numel() * saved >= kCastOnDeviceFrom ? source : dtype;
 }
 
 // Do the slots lie one after another in memory, each in one piece?
@@ -58,7 +58,7 @@ TransferItem item_of(const void* numbers, c10::ScalarType dtype, std::size_t nby
   view.shape = &numel;
   view.strides = &itemsize;
   view.ndim = 1;
-  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
+  view.element = {dtype, ElementKind::kNumber, static_cast<std::uint8_t>(itemsize)};
   TransferItem item;
   item.packed.nbytes = nbytes;
   item.packed.jobs.add(view, numel, dtype, PackedBytes::at(0));
@@ -82,21 +82,21 @@ at::Tensor bytes_of(TensorArena& arena, const at::Tensor& tensor) {
                     {static_cast<std::int64_t>(tensor.nbytes())});
 }
 
-// A batch with its extents, and how they are sent.
+// A batch with its sizes or offsets, and how they are sent.
 class BatchTransfer {
  public:
   explicit BatchTransfer(const BatchToSend& batch)
       : plan_(batch.plan),
-        extents_(batch.extents),
+        sizes_(batch.sizes),
         out_(batch.out),
-        extents_out_(batch.extents_out),
+        sizes_out_(batch.extents_out),
         sent_(packed_dtype(plan_)),
         padding_(sent_ == plan_.dtype ? plan_.padding : Padding(0, sent_)) {
     if (is_normalized_there()) numbers_ = plan_.normalization->numbers();
   }
 
-  // Adds an item for the batch, one for the extents and one for what normalises the batch: each has
-  // memory of its own on the device, and several go into one buffer on the way there.
+  // Adds an item for the batch, one for its sizes or offsets and one for what normalises the batch:
+  // each has memory of its own on the device, and several go into one buffer on the way there.
   void add_to(std::vector<TransferItem>& items) {
     first_item_ = items.size();
     items.push_back(batch_item());
@@ -106,13 +106,12 @@ class BatchTransfer {
                  return in_shape_of_batch(arena, bytes, plan_.dtype);
                });
     }
-    if (extents_.defined()) {
-      items.push_back(
-          item_of(extents_.const_data_ptr(), extents_.scalar_type(), extents_.nbytes()));
-      if (extents_out_.defined()) {
-        write_to(extents_out_, extents_out_.is_contiguous(), items.back().sections[0],
+    if (sizes_.defined()) {
+      items.push_back(item_of(sizes_.const_data_ptr(), sizes_.scalar_type(), sizes_.nbytes()));
+      if (sizes_out_.defined()) {
+        write_to(sizes_out_, sizes_out_.is_contiguous(), items.back().sections[0],
                  [this](TensorArena& arena, const at::Tensor& bytes) {
-                   return build_view(arena, bytes, extents_.scalar_type(), 0, extents_.sizes());
+                   return build_view(arena, bytes, sizes_.scalar_type(), 0, sizes_.sizes());
                  });
       }
     }
@@ -128,7 +127,7 @@ class BatchTransfer {
   [[nodiscard]] SentBatch result(TensorArena& arena, const std::vector<TransferItem>& items) const {
     SentBatch sent = new_result(arena, items);
     if (out_.defined()) sent.values = out_;
-    if (extents_out_.defined()) sent.extents = extents_out_;
+    if (sizes_out_.defined()) sent.sizes = sizes_out_;
     return sent;
   }
 
@@ -137,9 +136,9 @@ class BatchTransfer {
                                      const std::vector<TransferItem>& items) const {
     SentBatch sent{in_shape_of_batch(arena, items[first_item_].sections[0].result, plan_.dtype),
                    {}};
-    if (extents_.defined()) {
-      sent.extents = build_view(arena, items[first_item_ + 1].sections[0].result,
-                                extents_.scalar_type(), /*offset=*/0, extents_.sizes());
+    if (sizes_.defined()) {
+      sent.sizes = build_view(arena, items[first_item_ + 1].sections[0].result,
+                              sizes_.scalar_type(), /*offset=*/0, sizes_.sizes());
     }
     return sent;
   }
@@ -214,9 +213,9 @@ class BatchTransfer {
   }
 
   const BatchPlan& plan_;
-  const at::Tensor& extents_;
+  const at::Tensor& sizes_;
   const at::Tensor& out_;
-  const at::Tensor& extents_out_;
+  const at::Tensor& sizes_out_;
   const c10::ScalarType sent_;
   const Padding padding_;
   std::vector<char> numbers_;

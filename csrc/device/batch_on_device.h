@@ -15,7 +15,7 @@ namespace tensorlift {
 // A batch that is to be sent. Borrows its plan.
 struct BatchToSend {
   const BatchPlan& plan;
-  at::Tensor extents;  // contiguous, of the host; or undefined
+  at::Tensor sizes;  // contiguous, of the host; or undefined
   // Tensors of the caller's on the device, of the shapes and dtypes of what is to be there;
   // undefined: new ones are made.
   at::Tensor out{}, extents_out{};
@@ -23,7 +23,7 @@ struct BatchToSend {
 
 struct SentBatch {
   at::Tensor values;
-  at::Tensor extents;  // defined where they were
+  at::Tensor sizes;  // defined where they were
 };
 
 // The batches on the device, each tensor in memory of its own, or in the caller's, which is written

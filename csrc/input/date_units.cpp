@@ -10,8 +10,8 @@
 namespace tensorlift {
 namespace {
 
-bool has_dates(const Sources::Form& form) {
-  return form.element.kind == ElementKind::kDatetime && form.numel > 0;
+bool has_dates(const Sources::Signature& signature) {
+  return signature.element.kind == ElementKind::kDatetime && signature.numel > 0;
 }
 
 PyArray_Descr* descr_of(const py::object& dtype) {
@@ -43,12 +43,13 @@ std::string remedy(const py::object& a, const py::object& b) {
 }  // namespace
 
 void check_date_units(const Items& items, const Sources& sources) {
-  const auto forms = sources.forms();
-  if (std::none_of(forms.begin(), forms.end(), has_dates)) return;
+  const auto signatures = sources.signatures();
+  if (std::none_of(signatures.begin(), signatures.end(), has_dates)) return;
   py::object model;
   std::size_t model_index = 0;
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    if (!has_dates(form)) return;
+  sources.for_each_signature([&](const Sources::Signature& signature, std::size_t begin,
+                                 std::size_t end) {
+    if (!has_dates(signature)) return;
     for (std::size_t i = begin; i < end; ++i) {
       py::object dtype = dtype_of(items[i]);
       if (!model) {

@@ -65,7 +65,7 @@ std::optional<c10::ScalarType> scalar_dtype(c10::ArrayRef<PyObject*> values) {
   const bool is_one_type = std::all_of(values.begin(), values.end(), [known](PyObject* value) {
     return Py_TYPE(value) == known->type;
   });
-  return is_one_type ? std::optional(known->element.twin) : std::nullopt;
+  return is_one_type ? std::optional(known->element.dtype) : std::nullopt;
 }
 
 bool write_floats(c10::ArrayRef<PyObject*> values, double* elements) {

@@ -17,19 +17,19 @@ ElementType element(c10::ScalarType type, ElementKind kind) {
   return {type, kind, itemsize};
 }
 
-ElementType twin(c10::ScalarType type) { return element(type, ElementKind::kTwin); }
+ElementType number(c10::ScalarType type) { return element(type, ElementKind::kNumber); }
 
 // C's integer types differ in width between platforms, NumPy's type numbers follow C's types.
 ElementType integer(std::size_t width, bool is_signed) {
   switch (width) {
     case 1:
-      return twin(is_signed ? c10::kChar : c10::kByte);
+      return number(is_signed ? c10::kChar : c10::kByte);
     case 2:
-      return twin(is_signed ? c10::kShort : c10::kUInt16);
+      return number(is_signed ? c10::kShort : c10::kUInt16);
     case 4:
-      return twin(is_signed ? c10::kInt : c10::kUInt32);
+      return number(is_signed ? c10::kInt : c10::kUInt32);
     case 8:
-      return twin(is_signed ? c10::kLong : c10::kUInt64);
+      return number(is_signed ? c10::kLong : c10::kUInt64);
     default:
       return {};
   }
@@ -37,7 +37,7 @@ ElementType integer(std::size_t width, bool is_signed) {
 
 std::array<ElementType, NPY_NTYPES_LEGACY> builtin_types() {
   std::array<ElementType, NPY_NTYPES_LEGACY> types{};  // what is not named is unsupported
-  types[NPY_BOOL] = twin(c10::kBool);
+  types[NPY_BOOL] = number(c10::kBool);
   types[NPY_BYTE] = integer(sizeof(npy_byte), true);
   types[NPY_UBYTE] = integer(sizeof(npy_ubyte), false);
   types[NPY_SHORT] = integer(sizeof(npy_short), true);
@@ -48,11 +48,11 @@ std::array<ElementType, NPY_NTYPES_LEGACY> builtin_types() {
   types[NPY_ULONG] = integer(sizeof(npy_ulong), false);
   types[NPY_LONGLONG] = integer(sizeof(npy_longlong), true);
   types[NPY_ULONGLONG] = integer(sizeof(npy_ulonglong), false);
-  types[NPY_HALF] = twin(c10::kHalf);
-  types[NPY_FLOAT] = twin(c10::kFloat);
-  types[NPY_DOUBLE] = twin(c10::kDouble);
-  types[NPY_CFLOAT] = twin(c10::kComplexFloat);
-  types[NPY_CDOUBLE] = twin(c10::kComplexDouble);
+  types[NPY_HALF] = number(c10::kHalf);
+  types[NPY_FLOAT] = number(c10::kFloat);
+  types[NPY_DOUBLE] = number(c10::kDouble);
+  types[NPY_CFLOAT] = number(c10::kComplexFloat);
+  types[NPY_CDOUBLE] = number(c10::kComplexDouble);
   types[NPY_DATETIME] = element(c10::kLong, ElementKind::kDatetime);
   types[NPY_TIMEDELTA] = element(c10::kLong, ElementKind::kDatetime);
   return types;
@@ -62,7 +62,7 @@ std::array<ElementType, NPY_NTYPES_LEGACY> builtin_types() {
 // have none.
 constexpr struct {
   const char* name;
-  c10::ScalarType twin;
+  c10::ScalarType dtype;
 } kMlDtypes[] = {
     {"bfloat16", c10::kBFloat16},
     {"float8_e4m3fn", c10::kFloat8_e4m3fn},
@@ -79,8 +79,8 @@ ElementType ml_dtypes_element(const PyArray_Descr* descr) {
   if (py::str(type.attr("__module__")).cast<std::string>() != "ml_dtypes") return {};
   const auto name = py::str(type.attr("__name__")).cast<std::string>();
   for (const auto& known : kMlDtypes) {
-    const bool same_size = itemsize == static_cast<npy_intp>(c10::elementSize(known.twin));
-    if (name == known.name && same_size) return twin(known.twin);
+    const bool same_size = itemsize == static_cast<npy_intp>(c10::elementSize(known.dtype));
+    if (name == known.name && same_size) return number(known.dtype);
   }
   return {};
 }
@@ -115,12 +115,12 @@ ElementType other_element_type(const PyArray_Descr* descr) {
 py::object numpy_dtype_of(c10::ScalarType type) {
   for (int number = 0; number < NPY_NTYPES_LEGACY; ++number) {
     const ElementType& known = numpy_dtype::kBuiltinTypes[static_cast<std::size_t>(number)];
-    if (known.kind != ElementKind::kTwin || known.twin != type) continue;
+    if (known.kind != ElementKind::kNumber || known.dtype != type) continue;
     return py::reinterpret_steal<py::object>(
         reinterpret_cast<PyObject*>(PyArray_DescrFromType(number)));
   }
   for (const auto& known : kMlDtypes) {
-    if (known.twin != type) continue;
+    if (known.dtype != type) continue;
     PyObject* module = PyImport_ImportModule("ml_dtypes");
     if (module == nullptr) {
       if (!PyErr_ExceptionMatches(PyExc_ImportError)) throw py::error_already_set();

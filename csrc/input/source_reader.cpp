@@ -191,7 +191,7 @@ ArrayView SourceReader::view_of_list(std::size_t index) {
   view.data = list.elements.data();
   view.shape = list.shape.data();
   view.ndim = static_cast<int>(list.shape.size());
-  view.element = {list.dtype, ElementKind::kTwin,
+  view.element = {list.dtype, ElementKind::kNumber,
                   static_cast<std::uint8_t>(c10::elementSize(list.dtype))};
   view.source_kind = SourceKind::kArray;
   std::int64_t stride = view.element.itemsize;

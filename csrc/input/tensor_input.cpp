@@ -80,7 +80,7 @@ bool view_of_common_tensor(const at::Tensor& tensor, ArrayView& view, std::int64
   view.shape = sizes.data();
   view.strides = strides;
   view.ndim = static_cast<int>(sizes.size());
-  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
+  view.element = {dtype, ElementKind::kNumber, static_cast<std::uint8_t>(itemsize)};
   view.source_kind = SourceKind::kArray;
   return true;
 }
@@ -121,7 +121,7 @@ ArrayView view_of_tensor(std::size_t index, const char* type_name, at::Tensor& t
   view.shape = tensor.sizes().data();
   view.strides = strides;
   view.ndim = static_cast<int>(tensor.dim());
-  view.element = {tensor.scalar_type(), ElementKind::kTwin, itemsize};
+  view.element = {tensor.scalar_type(), ElementKind::kNumber, itemsize};
   view.source_kind = SourceKind::kArray;
   return view;
 }

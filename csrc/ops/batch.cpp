@@ -58,12 +58,12 @@ void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
 }
 
 // In the host's memory, never pinned: written here.
-at::Tensor extents_of(const BatchPlan& plan) {
-  const std::optional<Shape> shape = plan.extents_shape();
+at::Tensor sizes_of_arrays(const BatchPlan& plan) {
+  const std::optional<Shape> shape = plan.sizes_shape();
   if (!shape) return {};
-  at::Tensor extents = make_output(*shape, *plan.extents_dtype, OutputMemory::kPageable);
-  plan.write_extents(extents.mutable_data_ptr());
-  return extents;
+  at::Tensor sizes = make_output(*shape, *plan.sizes_dtype, OutputMemory::kPageable);
+  plan.write_sizes_or_offsets(sizes.mutable_data_ptr());
+  return sizes;
 }
 
 at::Tensor make_fresh(const BatchPlan& plan, OutputMemory memory) {
@@ -105,7 +105,7 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   } else {
     fresh = make_fresh(plan, options.memory);
   }
-  at::Tensor extents = extents_of(plan);
+  at::Tensor sizes = sizes_of_arrays(plan);
   at::Tensor mask = plan.mask ? written(plan.mask->plan, options) : at::Tensor();
   warn_if_discarding(plan);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
@@ -125,11 +125,11 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
     if (is_in_the_way) copy_tensor(target, *out, options.threads);
   });
   if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
-  return {out ? *options.out : fresh, std::move(extents), std::move(mask)};
+  return {out ? *options.out : fresh, std::move(sizes), std::move(mask)};
 }
 
 Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
-  std::vector<BatchToSend> batches{{plan, extents_of(plan)}};
+  std::vector<BatchToSend> batches{{plan, sizes_of_arrays(plan)}};
   if (plan.mask) batches.push_back({plan.mask->plan, {}});
   std::vector<Batch> made = make_new_batches(batches, options);
   if (plan.mask) made[0].mask = std::move(made[1].values);
@@ -139,7 +139,7 @@ Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
 Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
   Batch batch = on_host(plan, options);
   batch.values = to_plain_device(batch.values, *options.device);
-  if (batch.extents.defined()) batch.extents = to_plain_device(batch.extents, *options.device);
+  if (batch.sizes.defined()) batch.sizes = to_plain_device(batch.sizes, *options.device);
   if (batch.mask.defined()) batch.mask = to_plain_device(batch.mask, *options.device);
   return batch;
 }
@@ -183,7 +183,7 @@ void copy_tensor(const Destination& from, const Destination& to, std::optional<i
   view.shape = from.shape.data();
   view.strides = from.strides.data();
   view.ndim = static_cast<int>(from.shape.size());
-  view.element = {from.dtype, ElementKind::kTwin,
+  view.element = {from.dtype, ElementKind::kNumber,
                   static_cast<std::uint8_t>(c10::elementSize(from.dtype))};
   GatherJobs jobs;
   if (to.nbytes() >= kNonTemporalFrom) jobs.use_non_temporal_stores();
@@ -225,16 +225,16 @@ std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
     const GilRelease release;
     std::vector<SentBatch> sent = send_batches(batches, options.device->transfer, options.threads);
     for (SentBatch& batch : sent) {
-      made.push_back({std::move(batch.values), std::move(batch.extents), {}});
+      made.push_back({std::move(batch.values), std::move(batch.sizes), {}});
     }
     return made;
   }
   for (const BatchToSend& batch : batches) {
-    made.push_back({written(batch.plan, options), batch.extents, {}});
+    made.push_back({written(batch.plan, options), batch.sizes, {}});
     if (!options.device) continue;
     made.back().values = to_plain_device(made.back().values, *options.device);
-    if (batch.extents.defined()) {
-      made.back().extents = to_plain_device(batch.extents, *options.device);
+    if (batch.sizes.defined()) {
+      made.back().sizes = to_plain_device(batch.sizes, *options.device);
     }
   }
   return made;

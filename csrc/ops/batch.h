@@ -26,9 +26,9 @@ struct BatchOptions : JoinOptions {
 };
 
 struct Batch {
-  at::Tensor values;   // `out` where that was given
-  at::Tensor extents;  // see BatchPlan::extents_shape(); undefined where there are none
-  at::Tensor mask;     // undefined where none was asked for
+  at::Tensor values;  // `out` where that was given
+  at::Tensor sizes;   // see BatchPlan::sizes_shape(); undefined where there are none
+  at::Tensor mask;    // undefined where none was asked for
 };
 
 [[nodiscard]] ReadOptions read_options(const BatchOptions& options);
@@ -37,7 +37,8 @@ struct Batch {
 // What cannot be joined is a BatchTypeError or a BatchValueError, or ForTorch.
 [[nodiscard]] Batch make_batch(const Items& items, const BatchOptions& options);
 
-// Batches in new memory, each with its extents. `out` is not looked at. GIL held; as above.
+// Batches in new memory, each with its sizes or offsets. `out` is not looked at. GIL held; as
+// above.
 [[nodiscard]] std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
                                                   const BatchOptions& options);
 

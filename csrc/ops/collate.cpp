@@ -89,7 +89,7 @@ Node done(py::object result) { return Node(Node::Kind::kDone, std::move(result))
 
 py::object result_of(const Column& column) {
   const py::object result = column.result();
-  if (!column.extents.defined()) return result;
+  if (!column.sizes.defined()) return result;
   const bool is_pad = column.plan.layout.operation == Operation::kPad;
   return (is_pad ? python_side().padded : python_side().jagged)(*result);
 }

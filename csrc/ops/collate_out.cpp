@@ -141,7 +141,7 @@ class Binder {
 
   // A tensor, or a pair of them, or three.
   void bind_column(Column& column, py::handle out, const Place* place) {
-    if (!column.plan.extents_dtype || column.plan.layout.operation == Operation::kStack ||
+    if (!column.plan.sizes_dtype || column.plan.layout.operation == Operation::kStack ||
         column.plan.layout.operation == Operation::kCat) {
       column.out.values = value_rows(column, out, place, place);
       return;
@@ -151,10 +151,9 @@ class Binder {
     const auto part = [&parts](Py_ssize_t k) { return PyTuple_GET_ITEM(parts.ptr(), k); };
     const Place first = Place::of_index(place, 0), second = Place::of_index(place, 1);
     column.out.values = value_rows(column, part(0), &first, place);
-    const auto shape = column.plan.extents_shape();
-    column.out.extents =
-        rows(part(1), {*shape, *column.plan.extents_dtype, Wanted::Cast::kNone, nullptr, false},
-             &second);
+    const auto shape = column.plan.sizes_shape();
+    column.out.sizes = rows(
+        part(1), {*shape, *column.plan.sizes_dtype, Wanted::Cast::kNone, nullptr, false}, &second);
     if (!has_mask) return;
     const Place third = Place::of_index(place, 2);
     column.out.mask = mask_rows(column, part(2), &third, Wanted::Cast::kMask);

@@ -43,9 +43,9 @@ std::vector<Target> targets_of(const Columns& columns) {
     const ColumnOut& out = column->out;
     const BatchPlan& plan = column->plan;
     add(out.values, column->values, true, plan.layout.shape, plan.dtype);
-    if (const auto shape = plan.extents_shape()) {
-      const bool is_direct = out.extents.defined() && out.extents.is_contiguous();
-      add(out.extents, column->extents, is_direct, *shape, *plan.extents_dtype);
+    if (const auto shape = plan.sizes_shape()) {
+      const bool is_direct = out.sizes.defined() && out.sizes.is_contiguous();
+      add(out.sizes, column->sizes, is_direct, *shape, *plan.sizes_dtype);
     }
     if (plan.mask) {
       add(out.mask, column->mask, true, plan.mask->plan.layout.shape, plan.mask->plan.dtype);
@@ -106,7 +106,7 @@ void finish_out(const Columns& columns, std::optional<int> threads) {
   };
   for (const auto& column : columns) {
     finish(column->values, column->out.values);
-    finish(column->extents, column->out.extents);
+    finish(column->sizes, column->out.sizes);
     finish(column->mask, column->out.mask);
   }
 }

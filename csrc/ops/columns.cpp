@@ -36,7 +36,7 @@ Sources sources_of(std::vector<char>& elements, c10::ScalarType dtype) {
   view.shape = &count;
   view.strides = &itemsize;
   view.ndim = 1;
-  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(itemsize)};
+  view.element = {dtype, ElementKind::kNumber, static_cast<std::uint8_t>(itemsize)};
   view.source_kind = SourceKind::kArray;
   Sources sources;
   sources.add(view, count);
@@ -69,7 +69,7 @@ void allocate(const Columns& columns, ColumnsMemory where) {
   for (const auto& column : columns) {
     const BatchPlan& plan = column->plan;
     if (!column->values.defined()) memory.plan(plan.nbytes);
-    if (plan.extents_shape() && !column->extents.defined()) memory.plan(plan.extents_nbytes());
+    if (plan.sizes_shape() && !column->sizes.defined()) memory.plan(plan.sizes_nbytes());
     if (plan.mask && !column->mask.defined()) memory.plan(plan.mask->plan.nbytes);
   }
   memory.allocate();
@@ -82,9 +82,9 @@ void allocate(const Columns& columns, ColumnsMemory where) {
                                                                     plan.strides());
       }
     }
-    const auto shape = plan.extents_shape();
-    if (shape && !column->extents.defined()) {
-      column->extents = memory.make(plan.extents_nbytes(), *plan.extents_dtype, *shape);
+    const auto shape = plan.sizes_shape();
+    if (shape && !column->sizes.defined()) {
+      column->sizes = memory.make(plan.sizes_nbytes(), *plan.sizes_dtype, *shape);
     }
     if (plan.mask && !column->mask.defined()) {
       const BatchPlan& ones = plan.mask->plan;
@@ -93,10 +93,10 @@ void allocate(const Columns& columns, ColumnsMemory where) {
   }
 }
 
-void write_extents(const Columns& columns) {
+void write_sizes_or_offsets(const Columns& columns) {
   for (const auto& column : columns) {
-    if (!column->extents.defined()) continue;
-    column->plan.write_extents(column->extents.mutable_data_ptr());
+    if (!column->sizes.defined()) continue;
+    column->plan.write_sizes_or_offsets(column->sizes.mutable_data_ptr());
   }
 }
 
@@ -111,7 +111,7 @@ bool fill_straight(const Column& column) {
 }
 
 void fill(const Columns& columns, std::optional<int> threads) {
-  write_extents(columns);
+  write_sizes_or_offsets(columns);
   if (columns.size() == 1 && fill_straight(*columns[0])) return;
   GatherJobs jobs;
   std::size_t count = 0;
@@ -135,15 +135,15 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
   TensorArena arena(columns.size());
   for (const auto& column : columns) {
     const BatchPlan& plan = column->plan;
-    if (const auto shape = plan.extents_shape()) {
-      column->extents = build_empty(arena, plan.extents_nbytes(), *plan.extents_dtype, *shape);
+    if (const auto shape = plan.sizes_shape()) {
+      column->sizes = build_empty(arena, plan.sizes_nbytes(), *plan.sizes_dtype, *shape);
     }
   }
-  write_extents(columns);
+  write_sizes_or_offsets(columns);
   std::vector<BatchToSend> batches;
   for (const auto& column : columns) {
     const ColumnOut& out = column->out;
-    batches.push_back({column->plan, column->extents, out.values, out.extents});
+    batches.push_back({column->plan, column->sizes, out.values, out.sizes});
     if (column->plan.mask) batches.push_back({column->plan.mask->plan, {}, out.mask, {}});
   }
   if (batches.empty()) return;
@@ -152,7 +152,7 @@ void send_all(const Columns& columns, const TransferOptions& device, std::option
   auto next = sent.begin();
   for (const auto& column : columns) {
     column->values = std::move(next->values);
-    column->extents = std::move(next->extents);
+    column->sizes = std::move(next->sizes);
     ++next;
     if (column->plan.mask) column->mask = std::move((next++)->values);
   }
@@ -177,11 +177,11 @@ Column::Column(std::vector<char> elements, c10::ScalarType dtype,
       discards(false) {}
 
 py::object Column::result() const {
-  if (!extents.defined()) return wrap_tensor(values);
+  if (!sizes.defined()) return wrap_tensor(values);
   if (plan.layout.operation != Operation::kPad) {
-    return py::make_tuple(wrap_tensor(values), wrap_tensor(extents));
+    return py::make_tuple(wrap_tensor(values), wrap_tensor(sizes));
   }
-  return py::make_tuple(wrap_tensor(values), wrap_tensor(extents),
+  return py::make_tuple(wrap_tensor(values), wrap_tensor(sizes),
                         mask.defined() && !mask_key ? wrap_tensor(mask) : py::none());
 }
 
@@ -200,14 +200,14 @@ ColumnOptions parse_column_options(py::handle given) {
   }
   if (py::handle(arguments[4]).is_none()) return options;
   if (batch.layout.operation == Operation::kJagged) {
-    batch.extents_dtype = parse_offsets_dtype(arguments[4]);
+    batch.sizes_dtype = parse_offsets_dtype(arguments[4]);
     return options;
   }
   const auto padding = py::reinterpret_borrow<py::tuple>(arguments[4]);
   parse_padding(
       {padding[0], padding[1], padding[2], padding[3], padding[4], padding[5], padding[6]}, batch);
   if (!py::handle(padding[7]).is_none()) options.mask_key = padding[7];
-  if (!parse_bool("sizes", padding[8])) batch.extents_dtype.reset();
+  if (!parse_bool("sizes", padding[8])) batch.sizes_dtype.reset();
   return options;
 }
 

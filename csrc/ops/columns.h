@@ -28,7 +28,7 @@ struct ColumnOptions {
 // The caller's tensors that a column is written to, each of the shape and the dtype of what it gets
 // (see ops/collate_out.h); undefined: a new one is made.
 struct ColumnOut {
-  at::Tensor values, extents, mask;
+  at::Tensor values, sizes, mask;
 };
 
 // What is to become one tensor, or a pair of them. GIL held, here and below.
@@ -54,8 +54,8 @@ struct Column {
   bool discards;                                         // imaginary parts
   ColumnOut out;
   at::Tensor values;
-  at::Tensor extents;  // undefined where there are none
-  at::Tensor mask;     // the same
+  at::Tensor sizes;  // undefined where there are none
+  at::Tensor mask;   // the same
 };
 using Columns = std::vector<std::unique_ptr<Column>>;
 

@@ -22,7 +22,7 @@ struct Note {
   bool accepted;
   bool truncated;
   Reason reason;
-  c10::ScalarType twin;
+  c10::ScalarType dtype;
   std::int64_t numel;
   py::object dtype_in;  // of numpy or torch; None where it is no array
   py::object shape;
@@ -61,7 +61,7 @@ Note take_note(SourceReader& reader, std::size_t index) {
     const Plan plan = reader.read(index);
     note.accepted = true;
     note.reason = plan.reason;
-    note.twin = reader.sources().forms().back().element.twin;
+    note.dtype = reader.sources().signatures().back().element.dtype;
     note.numel = plan.numel;
   } catch (const std::runtime_error& error) {  // TypeError, ValueError, IndexError
     note.error = error.what();
@@ -77,13 +77,13 @@ py::tuple entry_of(const Note& note, std::optional<c10::ScalarType> dtype, bool 
     return py::make_tuple("rejected", "cannot be read", note.shape, note.dtype_in, py::none(), 0,
                           note.error);
   }
-  const c10::ScalarType to = dtype.value_or(note.twin);
+  const c10::ScalarType to = dtype.value_or(note.dtype);
   const bool is_as_it_is = note.reason == Reason::kCopyRequested || note.reason == Reason::kCast;
-  const char* reason = !is_as_it_is      ? reason_text(note.reason)
-                       : is_normalized   ? "normalized"
-                       : note.twin != to ? reason_text(Reason::kCast)
-                       : note.truncated  ? "truncated"
-                                         : "part of the batch";
+  const char* reason = !is_as_it_is       ? reason_text(note.reason)
+                       : is_normalized    ? "normalized"
+                       : note.dtype != to ? reason_text(Reason::kCast)
+                       : note.truncated   ? "truncated"
+                                          : "part of the batch";
   std::int64_t nbytes = 0;
   const auto itemsize = static_cast<std::int64_t>(c10::elementSize(to));
   if (__builtin_mul_overflow(note.numel, itemsize, &nbytes))

@@ -58,7 +58,7 @@ void take_notes(Notes& notes, std::size_t index, const ArrayView& view, const Pl
       if (notes.shared_readonly++ == 0) notes.first_readonly = index;
     }
   } else {
-    notes.discarded_imaginary |= discards_imaginary(view.element.twin, plan.dtype);
+    notes.discarded_imaginary |= discards_imaginary(view.element.dtype, plan.dtype);
   }
 }
 

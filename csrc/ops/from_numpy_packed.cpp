@@ -25,12 +25,13 @@ py::list build_all(const Sources& sources, const Slabs& slabs,
   UntrackedList tensors(sources.size());
   TensorArena arena(sources.size());
   const GcPause gc_pause;
-  slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+  slabs.for_each(sources, [&](const Sources::Signature& signature, const Slabs::Place& place,
                               std::size_t index, std::size_t slab, std::size_t offset) {
     const std::size_t result_offset =
         offset / c10::elementSize(place.packed) * c10::elementSize(place.dtype);
-    const c10::IntArrayRef shape(sources.shape(form), static_cast<std::size_t>(form.ndim));
-    if (form.numel == 0) {
+    const c10::IntArrayRef shape(sources.shape(signature),
+                                 static_cast<std::size_t>(signature.ndim));
+    if (signature.numel == 0) {
       tensors.set(index, build_empty_like(arena, memory[slab], place.dtype, shape));
       return;
     }
@@ -41,15 +42,16 @@ py::list build_all(const Sources& sources, const Slabs& slabs,
 
 // The array's elements, if they can be sent from where they are: in pinned memory, as they have to
 // arrive. Nobody changes them meanwhile, because the caller waits.
-std::optional<PinnedSource> pinned_source(const Sources& sources, const Sources::Form& form,
+std::optional<PinnedSource> pinned_source(const Sources& sources,
+                                          const Sources::Signature& signature,
                                           const Slabs::Place& place, std::size_t index,
                                           c10::DeviceType type) {
-  const ArrayView view = sources.view(form, index);
+  const ArrayView view = sources.view(signature, index);
   const auto itemsize = static_cast<std::int64_t>(view.element.itemsize);
-  const bool is_as_sent = form.element.twin == place.packed && !form.swapped &&
+  const bool is_as_sent = signature.element.dtype == place.packed && !signature.swapped &&
                           is_contiguous(view.ndim, view.shape, view.strides, itemsize);
   if (!is_as_sent) return std::nullopt;
-  const auto nbytes = static_cast<std::size_t>(form.numel * itemsize);
+  const auto nbytes = static_cast<std::size_t>(signature.numel * itemsize);
   const std::optional<PinnedBlock> block = find_pinned(view.data, nbytes);
   if (!block || block->type != type) return std::nullopt;
   return PinnedSource{view.data, nbytes, block->data, block->context, 0};
@@ -61,10 +63,10 @@ std::vector<PinnedSource> pinned_sources(const Sources& sources, const Slabs& sl
   std::vector<PinnedSource> pinned;
   const bool may_change = device.non_blocking;
   if (may_change || !has_pinned_blocks()) return pinned;
-  slabs.for_each(sources, [&](const Sources::Form& form, const Slabs::Place& place,
+  slabs.for_each(sources, [&](const Sources::Signature& signature, const Slabs::Place& place,
                               std::size_t index, std::size_t slab, std::size_t) {
     if (!slabs.slabs[slab].is_own) return;
-    auto source = pinned_source(sources, form, place, index, device.device.type());
+    auto source = pinned_source(sources, signature, place, index, device.device.type());
     if (!source) return;
     source->section = slab;
     pinned.push_back(*source);
@@ -98,13 +100,14 @@ std::vector<at::Tensor> send_all(const Sources& sources, const Slabs& slabs,
   GatherJobs& jobs = item.packed.jobs;
   jobs.clear_gaps();
   SourceJobs adder(sources, jobs);
-  slabs.for_each_in_order(sources, [&](const Sources::Form& form, const Slabs::Place& place,
-                                       std::size_t index, std::size_t slab, std::size_t offset) {
-    const Section& section = item.sections[slab];
-    if (section.is_packed) {
-      adder.add(form, index, place.packed, PackedBytes::at(section.packed_begin + offset));
-    }
-  });
+  slabs.for_each_in_order(
+      sources, [&](const Sources::Signature& signature, const Slabs::Place& place,
+                   std::size_t index, std::size_t slab, std::size_t offset) {
+        const Section& section = item.sections[slab];
+        if (section.is_packed) {
+          adder.add(signature, index, place.packed, PackedBytes::at(section.packed_begin + offset));
+        }
+      });
   {
     const GilRelease release;
     send(items, device, threads);

@@ -19,15 +19,16 @@ namespace {
 
 using Dtype = std::optional<c10::ScalarType>;
 
-c10::IntArrayRef shape_of(const Sources& sources, const Sources::Form& form) {
-  return {sources.shape(form), static_cast<std::size_t>(form.ndim)};
+c10::IntArrayRef shape_of(const Sources& sources, const Sources::Signature& signature) {
+  return {sources.shape(signature), static_cast<std::size_t>(signature.ndim)};
 }
 
 std::vector<std::size_t> sizes_of(const Sources& sources, Dtype dtype) {
   std::vector<std::size_t> sizes;
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    const c10::ScalarType result = dtype.value_or(form.element.twin);
-    sizes.insert(sizes.end(), end - begin, checked_nbytes(shape_of(sources, form), result));
+  sources.for_each_signature([&](const Sources::Signature& signature, std::size_t begin,
+                                 std::size_t end) {
+    const c10::ScalarType result = dtype.value_or(signature.element.dtype);
+    sizes.insert(sizes.end(), end - begin, checked_nbytes(shape_of(sources, signature), result));
   });
   return sizes;
 }
@@ -47,15 +48,16 @@ std::vector<at::Tensor> copy_to_pinned(const Sources& sources, Dtype dtype,
   GatherJobs jobs;
   jobs.reserve(sizes.size());
   SourceJobs adder(sources, jobs);
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    const c10::ScalarType result = dtype.value_or(form.element.twin);
-    const c10::IntArrayRef shape = shape_of(sources, form);
-    for (std::size_t i = begin; i < end; ++i) {
-      tensors.push_back(storages[i] ? build_over_storage(arena, storages[i], result, shape)
-                                    : build_empty(arena, 0, result, shape));
-      adder.add(form, i, result, static_cast<char*>(tensors[i].mutable_data_ptr()));
-    }
-  });
+  sources.for_each_signature(
+      [&](const Sources::Signature& signature, std::size_t begin, std::size_t end) {
+        const c10::ScalarType result = dtype.value_or(signature.element.dtype);
+        const c10::IntArrayRef shape = shape_of(sources, signature);
+        for (std::size_t i = begin; i < end; ++i) {
+          tensors.push_back(storages[i] ? build_over_storage(arena, storages[i], result, shape)
+                                        : build_empty(arena, 0, result, shape));
+          adder.add(signature, i, result, static_cast<char*>(tensors[i].mutable_data_ptr()));
+        }
+      });
   without_gil(jobs.nbytes(), [&] { jobs.run(threads); });
   return tensors;
 }

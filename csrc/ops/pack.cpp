@@ -65,7 +65,7 @@ class Positions {
     view.shape = &length;
     view.strides = &kStride;
     view.ndim = 1;
-    view.element = {c10::kLong, ElementKind::kTwin, sizeof(std::int64_t)};
+    view.element = {c10::kLong, ElementKind::kNumber, sizeof(std::int64_t)};
     sources_.add(view, length);
   }
 
@@ -77,7 +77,7 @@ JoinOptions joining(std::optional<c10::ScalarType> dtype) {
   JoinOptions options;
   options.layout.operation = Operation::kJagged;
   options.dtype = dtype;
-  options.extents_dtype.reset();
+  options.sizes_dtype.reset();
   return options;
 }
 
@@ -136,7 +136,7 @@ Packed make_packed(py::handle arrays, const PackOptions& options) {
   const BatchPlan position_ids(positions.sources(), joining(c10::kLong));
 
   auto made = make_new_batches({{tokens, begins_of(lengths)}, {position_ids, {}}}, options);
-  return {std::move(made[0].values), std::move(made[1].values), std::move(made[0].extents),
+  return {std::move(made[0].values), std::move(made[1].values), std::move(made[0].sizes),
           tensor_of(rows.sequences), tensor_of(rows.offsets)};
 }
 

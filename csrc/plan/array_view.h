@@ -13,15 +13,15 @@ inline constexpr int kMaxDims = 64;
 
 // Can the elements be torch's?
 enum class ElementKind : std::uint8_t {
-  kTwin,         // the same bits mean the same number in `twin`
+  kNumber,       // the same bits mean the same number in `dtype`
   kDatetime,     // 64-bit counts (datetime64, timedelta64): int64 only when asked for
   kUnsupported,  // object, str, structured, longdouble, ...
 };
 
 struct ElementType {
-  c10::ScalarType twin = c10::ScalarType::Undefined;  // defined for kTwin and kDatetime
+  c10::ScalarType dtype = c10::ScalarType::Undefined;  // defined for kNumber and kDatetime
   ElementKind kind = ElementKind::kUnsupported;
-  // Of the twin, in bytes; a power of 2. Also its alignment: c10::complex is aligned to its whole
+  // Of that dtype, in bytes; a power of 2. Also its alignment: c10::complex is aligned to its whole
   // size, unlike NumPy's, and torch's kernels rely on it.
   std::uint8_t itemsize = 0;
 };

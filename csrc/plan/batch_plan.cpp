@@ -12,7 +12,7 @@ namespace tensorlift {
 namespace {
 
 void write_sizes(const Sources& sources, std::int64_t* sizes) {
-  const Sources::Form& model = padding_model(sources);
+  const Sources::Signature& model = padding_model(sources);
   const std::int64_t* like = sources.shape(model);
   sources.for_each([&](const ArrayView& view, std::int64_t) {
     sizes = std::copy(view.shape, view.shape + view.ndim, sizes);
@@ -29,8 +29,8 @@ void write_offsets(const Sources& sources, T* offsets) {
   });
 }
 
-std::optional<c10::ScalarType> checked_extents_dtype(const Layout& layout,
-                                                     std::optional<c10::ScalarType> dtype) {
+std::optional<c10::ScalarType> checked_sizes_dtype(const Layout& layout,
+                                                   std::optional<c10::ScalarType> dtype) {
   if (layout.operation == Operation::kJagged && dtype == c10::kInt && layout.shape[0] > INT32_MAX) {
     throw ValueError("offsets_dtype: expected torch.int64 for " + std::to_string(layout.shape[0]) +
                      " rows, got torch.int32.");
@@ -76,7 +76,7 @@ Sources repeated(const char* number, c10::ScalarType dtype, const BatchPlan& bat
   view.shape = shape.data();
   view.strides = kNoStrides;
   view.ndim = static_cast<int>(dims.size());
-  view.element = {dtype, ElementKind::kTwin, static_cast<std::uint8_t>(c10::elementSize(dtype))};
+  view.element = {dtype, ElementKind::kNumber, static_cast<std::uint8_t>(c10::elementSize(dtype))};
   Sources ones;
   ones.reserve(batch.sources.size());
   for (std::size_t i = 0; i < batch.sources.size(); ++i) {
@@ -102,7 +102,7 @@ JoinOptions mask_options(const JoinOptions& options, c10::IntArrayRef dims) {
     mask.layout.pad_left.values.push_back(options.layout.pad_left[d]);
   }
   mask.dtype = options.mask->dtype;
-  mask.extents_dtype.reset();
+  mask.sizes_dtype.reset();
   return mask;
 }
 
@@ -130,35 +130,35 @@ BatchPlan::BatchPlan(const Sources& all, const JoinOptions& options)
                                       : nullptr),
       padding(options.padding, dtype),
       nbytes(checked_nbytes(layout.shape, dtype)),
-      extents_dtype(checked_extents_dtype(layout, options.extents_dtype)),
+      sizes_dtype(checked_sizes_dtype(layout, options.sizes_dtype)),
       mask(options.mask ? std::make_unique<const Mask>(*this, options) : nullptr),
       strides_(batch_strides(sources, layout, options.memory_format)) {}
 
 BatchPlan::~BatchPlan() = default;
 
-std::optional<Shape> BatchPlan::extents_shape() const {
-  if (!extents_dtype) return std::nullopt;
+std::optional<Shape> BatchPlan::sizes_shape() const {
+  if (!sizes_dtype) return std::nullopt;
   const auto arrays = static_cast<std::int64_t>(sources.size());
   if (layout.operation == Operation::kPad) return Shape{arrays, padding_model(sources).ndim};
   if (layout.operation == Operation::kJagged) return Shape{arrays + 1};
   return std::nullopt;
 }
 
-std::size_t BatchPlan::extents_nbytes() const {
-  std::size_t nbytes = extents_dtype ? c10::elementSize(*extents_dtype) : 0;
-  const std::optional<Shape> shape = extents_shape();
+std::size_t BatchPlan::sizes_nbytes() const {
+  std::size_t nbytes = sizes_dtype ? c10::elementSize(*sizes_dtype) : 0;
+  const std::optional<Shape> shape = sizes_shape();
   if (!shape) return 0;
   for (const std::int64_t size : *shape) nbytes *= static_cast<std::size_t>(size);
   return nbytes;
 }
 
-void BatchPlan::write_extents(void* extents) const {
+void BatchPlan::write_sizes_or_offsets(void* sizes) const {
   if (layout.operation == Operation::kPad) {
-    write_sizes(sources, static_cast<std::int64_t*>(extents));
-  } else if (extents_dtype == c10::kInt) {
-    write_offsets(sources, static_cast<std::int32_t*>(extents));
+    write_sizes(sources, static_cast<std::int64_t*>(sizes));
+  } else if (sizes_dtype == c10::kInt) {
+    write_offsets(sources, static_cast<std::int32_t*>(sizes));
   } else if (layout.operation == Operation::kJagged) {
-    write_offsets(sources, static_cast<std::int64_t*>(extents));
+    write_offsets(sources, static_cast<std::int64_t*>(sizes));
   }
 }
 

@@ -35,7 +35,7 @@ struct JoinOptions {
   Truncation truncation;            // kPad; for truncate(), which comes first
   std::optional<MaskOptions> mask;  // kPad
   // kPad, kJagged: of sizes, which are int64, or of offsets, int32 or int64; none: none are wanted.
-  std::optional<c10::ScalarType> extents_dtype = c10::kLong;
+  std::optional<c10::ScalarType> sizes_dtype = c10::kLong;
 };
 
 struct Mask;
@@ -53,12 +53,12 @@ struct BatchPlan {
   [[nodiscard]] const Shape& strides() const { return strides_.strides; }  // elements
   [[nodiscard]] std::size_t numel() const { return nbytes / c10::elementSize(dtype); }
 
-  // Of numbers of extents_dtype about each array: kPad: sizes [arrays, ndim]; kJagged: offsets
+  // Of numbers of sizes_dtype about each array: kPad: sizes [arrays, ndim]; kJagged: offsets
   // [arrays + 1], where each begins along the first dimension, and the end; else none, as where
   // none are wanted.
-  [[nodiscard]] std::optional<Shape> extents_shape() const;
-  [[nodiscard]] std::size_t extents_nbytes() const;
-  void write_extents(void* extents) const;
+  [[nodiscard]] std::optional<Shape> sizes_shape() const;
+  [[nodiscard]] std::size_t sizes_nbytes() const;
+  void write_sizes_or_offsets(void* sizes) const;
 
   const Sources& sources;
   const Layout layout;
@@ -66,7 +66,7 @@ struct BatchPlan {
   const std::unique_ptr<const Normalization> normalization;  // null where none is asked for
   const Padding padding;
   const std::size_t nbytes;
-  const std::optional<c10::ScalarType> extents_dtype;
+  const std::optional<c10::ScalarType> sizes_dtype;
   const std::unique_ptr<const Mask> mask;  // null where none is asked for
 
  private:

@@ -21,15 +21,15 @@ int wrapped(std::int64_t dim, int ndim) {
 }
 
 Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
-  const Shape first = sources.shape_copy(sources.forms()[0]);
+  const Shape first = sources.shape_copy(sources.signatures()[0]);
   Layout layout{Operation::kStack, wrapped(options.dim, static_cast<int>(first.size()) + 1), first,
                 false};
-  for (const auto& form : sources.forms()) {
-    if (sources.shape_copy(form) == first) continue;
+  for (const auto& signature : sources.signatures()) {
+    if (sources.shape_copy(signature) == first) continue;
     throw ValueError(
-        array_name(form.first) + ": expected shape " + shape_text(first) + " like arrays[0], got " +
-        shape_text(sources.shape_copy(form)) +
-        (static_cast<std::size_t>(form.ndim) == first.size()
+        array_name(signature.first) + ": expected shape " + shape_text(first) +
+        " like arrays[0], got " + shape_text(sources.shape_copy(signature)) +
+        (static_cast<std::size_t>(signature.ndim) == first.size()
              ? ". Use pad() or jagged() for a batch of different shapes, or cat() to join them: "
              : ". Give them one number of dimensions first: ") +
         "only arrays of equal size can be stacked.");  // MONAI looks for torch's "equal size"
@@ -40,8 +40,8 @@ Layout stack_layout(const Sources& sources, const LayoutOptions& options) {
 
 // An array of shape (0,), whatever the shapes of the others: torch.cat passes over it, and "no
 // boxes" often comes as such.
-bool is_passed_over(const Sources& sources, const Sources::Form& form) {
-  return form.ndim == 1 && sources.shape(form)[0] == 0;
+bool is_passed_over(const Sources& sources, const Sources::Signature& signature) {
+  return signature.ndim == 1 && sources.shape(signature)[0] == 0;
 }
 
 // "(*, 3)": what the shapes must have in common.
@@ -56,13 +56,13 @@ std::string shape_but(Shape shape, int dim) {
 
 Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
   const bool is_jagged = options.operation == Operation::kJagged;
-  const Sources::Form* model = nullptr;  // the first one that counts
-  for (const auto& form : sources.forms()) {
-    if (form.ndim == 0) {
-      throw ValueError(array_name(form.first) +
+  const Sources::Signature* model = nullptr;  // the first one that counts
+  for (const auto& signature : sources.signatures()) {
+    if (signature.ndim == 0) {
+      throw ValueError(array_name(signature.first) +
                        ": expected at least 1 dimension, got a 0-d array. Use stack().");
     }
-    if (model == nullptr && !is_passed_over(sources, form)) model = &form;
+    if (model == nullptr && !is_passed_over(sources, signature)) model = &signature;
   }
   if (model == nullptr) return {options.operation, 0, Shape{0}, false};
   Layout layout{options.operation, wrapped(options.dim, model->ndim), sources.shape_copy(*model),
@@ -70,24 +70,26 @@ Layout cat_layout(const Sources& sources, const LayoutOptions& options) {
   const auto dim = static_cast<std::size_t>(layout.dim);
   const Shape like = layout.shape;
   std::int64_t length = 0;
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    if (is_passed_over(sources, form)) return;
-    const std::int64_t* shape = sources.shape(form);
-    bool fits = static_cast<std::size_t>(form.ndim) == like.size();
-    for (std::size_t d = 0; fits && d < like.size(); ++d) fits = d == dim || shape[d] == like[d];
-    if (!fits) {
-      throw ValueError(array_name(form.first) + ": expected shape " + shape_but(like, layout.dim) +
-                       " like " + array_name(model->first) + ", got " +
-                       shape_text(sources.shape_copy(form)) + ". Only dimension " +
-                       std::to_string(layout.dim) + " may differ" +
-                       (is_jagged ? ": use pad() for more." : "."));
-    }
-    std::int64_t joined = 0;
-    if (__builtin_mul_overflow(shape[dim], static_cast<std::int64_t>(end - begin), &joined) ||
-        __builtin_add_overflow(length, joined, &length)) {
-      throw ValueError("arrays: expected a batch within 64 bits, got a larger one.");
-    }
-  });
+  sources.for_each_signature(
+      [&](const Sources::Signature& signature, std::size_t begin, std::size_t end) {
+        if (is_passed_over(sources, signature)) return;
+        const std::int64_t* shape = sources.shape(signature);
+        bool fits = static_cast<std::size_t>(signature.ndim) == like.size();
+        for (std::size_t d = 0; fits && d < like.size(); ++d)
+          fits = d == dim || shape[d] == like[d];
+        if (!fits) {
+          throw ValueError(array_name(signature.first) + ": expected shape " +
+                           shape_but(like, layout.dim) + " like " + array_name(model->first) +
+                           ", got " + shape_text(sources.shape_copy(signature)) +
+                           ". Only dimension " + std::to_string(layout.dim) + " may differ" +
+                           (is_jagged ? ": use pad() for more." : "."));
+        }
+        std::int64_t joined = 0;
+        if (__builtin_mul_overflow(shape[dim], static_cast<std::int64_t>(end - begin), &joined) ||
+            __builtin_add_overflow(length, joined, &length)) {
+          throw ValueError("arrays: expected a batch within 64 bits, got a larger one.");
+        }
+      });
   layout.shape[dim] = length;
   return layout;
 }
@@ -102,22 +104,22 @@ void check_count(const PerDimension<T>& option, const char* name, const char* on
 }
 
 Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
-  const Sources::Form& model = padding_model(sources);
+  const Sources::Signature& model = padding_model(sources);
   Shape largest = sources.shape_copy(model);
   bool has_padding = false;
-  for (const auto& form : sources.forms()) {
-    if (is_passed_over(sources, form) && form.ndim <= model.ndim) {
+  for (const auto& signature : sources.signatures()) {
+    if (is_passed_over(sources, signature) && signature.ndim <= model.ndim) {
       has_padding = true;
       continue;
     }
-    if (form.ndim != model.ndim) {
-      throw ValueError(array_name(form.first) + ": expected a " + std::to_string(model.ndim) +
+    if (signature.ndim != model.ndim) {
+      throw ValueError(array_name(signature.first) + ": expected a " + std::to_string(model.ndim) +
                        "-D array like " + array_name(model.first) + ", got shape " +
-                       shape_text(sources.shape_copy(form)) +
+                       shape_text(sources.shape_copy(signature)) +
                        ". Give them one number of dimensions first.");
     }
     for (std::size_t d = 0; d < largest.size(); ++d) {
-      const std::int64_t size = sources.shape(form)[d];
+      const std::int64_t size = sources.shape(signature)[d];
       has_padding |= size != largest[d];
       largest[d] = std::max(largest[d], size);
     }
@@ -141,11 +143,11 @@ Layout pad_layout(const Sources& sources, const LayoutOptions& options) {
 
 }  // namespace
 
-const Sources::Form& padding_model(const Sources& sources) {
-  for (const auto& form : sources.forms()) {
-    if (form.ndim > 0 && !is_passed_over(sources, form)) return form;
+const Sources::Signature& padding_model(const Sources& sources) {
+  for (const auto& signature : sources.signatures()) {
+    if (signature.ndim > 0 && !is_passed_over(sources, signature)) return signature;
   }
-  return sources.forms()[0];
+  return sources.signatures()[0];
 }
 
 Layout plan_layout(const Sources& sources, const LayoutOptions& options) {

@@ -45,7 +45,7 @@ struct Layout {
 
 // kPad: the first array that counts dimensions. One of shape (0,) among such of more dimensions has
 // no elements, and the sizes of this one but for the first.
-[[nodiscard]] const Sources::Form& padding_model(const Sources& sources);
+[[nodiscard]] const Sources::Signature& padding_model(const Sources& sources);
 
 // The slots of a batch at `data` with these strides, in bytes, one after another.
 class Slots {

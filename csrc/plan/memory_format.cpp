@@ -74,13 +74,13 @@ bool is_stacked_last(const Layout& layout) {
          static_cast<std::size_t>(layout.dim) + 1 == layout.shape.size();
 }
 
-// Of a form's arrays, as torch joins them.
-c10::MemoryFormat format_of(const Sources& sources, const Sources::Form& form,
+// Of a signature's arrays, as torch joins them.
+c10::MemoryFormat format_of(const Sources& sources, const Sources::Signature& signature,
                             const Layout& layout) {
   const bool is_last = is_stacked_last(layout);
-  const int ndim = form.ndim + (is_last ? 1 : 0);
+  const int ndim = signature.ndim + (is_last ? 1 : 0);
   if (ndim != 4 && ndim != 5) return kContiguous;
-  const ArrayView view = sources.view(form, form.first);
+  const ArrayView view = sources.view(signature, signature.first);
   Shape shape = shape_of(view);
   Shape strides(view.strides, view.strides + view.ndim);
   if (is_last) {
@@ -93,10 +93,10 @@ c10::MemoryFormat format_of(const Sources& sources, const Sources::Form& form,
 // The one that all arrays have.
 c10::MemoryFormat common_format(const Sources& sources, const Layout& layout) {
   if (layout.operation == Operation::kPad) return kContiguous;
-  const c10::MemoryFormat format = format_of(sources, sources.forms()[0], layout);
+  const c10::MemoryFormat format = format_of(sources, sources.signatures()[0], layout);
   if (format == kContiguous) return kContiguous;
-  for (const auto& form : sources.forms()) {
-    if (format_of(sources, form, layout) != format) return kContiguous;
+  for (const auto& signature : sources.signatures()) {
+    if (format_of(sources, signature, layout) != format) return kContiguous;
   }
   return format;
 }

@@ -13,16 +13,16 @@ namespace {
 
 void check_count(const Sources& sources, const char* option, std::size_t numbers) {
   if (numbers == 1) return;
-  for (const auto& form : sources.forms()) {
-    const Shape shape = sources.shape_copy(form);
+  for (const auto& signature : sources.signatures()) {
+    const Shape shape = sources.shape_copy(signature);
     if (shape.size() == 1 && shape[0] == 0) continue;  // pad: no elements, and no channels
     if (!shape.empty() && static_cast<std::size_t>(shape[0]) == numbers) continue;
     const std::string expected =
         shape.empty() ? " for"
                       : ", or one for each of the " + std::to_string(shape[0]) + " channels of";
     throw ValueError(std::string(option) + ": expected one number" + expected + " arrays[" +
-                     std::to_string(form.first) + "], of shape " + shape_text(shape) + ", got " +
-                     std::to_string(numbers) +
+                     std::to_string(signature.first) + "], of shape " + shape_text(shape) +
+                     ", got " + std::to_string(numbers) +
                      " of them. Channels are the first dimension, unless channel_dim= says which: "
                      "-1 for (height, width, channels).");
   }
@@ -31,10 +31,11 @@ void check_count(const Sources& sources, const char* option, std::size_t numbers
 }  // namespace
 
 c10::ScalarType normalized_dtype(const Sources& sources, std::optional<c10::ScalarType> asked) {
-  for (const auto& form : sources.forms()) {
-    if (!c10::isComplexType(form.element.twin)) continue;
-    throw TypeError("arrays[" + std::to_string(form.first) +
-                    "]: expected real numbers to normalize, got " + dtype_text(form.element.twin) +
+  for (const auto& signature : sources.signatures()) {
+    if (!c10::isComplexType(signature.element.dtype)) continue;
+    throw TypeError("arrays[" + std::to_string(signature.first) +
+                    "]: expected real numbers to normalize, got " +
+                    dtype_text(signature.element.dtype) +
                     ". Use array.real, or leave out scale, mean and std.");
   }
   if (asked) {
@@ -52,10 +53,11 @@ std::unique_ptr<const Normalization> plan_normalization(const Sources& sources,
   check_count(sources, "mean", options.mean.size());
   check_count(sources, "std", options.std.size());
   std::int64_t bytes = 0;
-  sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-    if (form.element.twin == c10::kByte)
-      bytes += form.numel * static_cast<std::int64_t>(end - begin);
-  });
+  sources.for_each_signature(
+      [&](const Sources::Signature& signature, std::size_t begin, std::size_t end) {
+        if (signature.element.dtype == c10::kByte)
+          bytes += signature.numel * static_cast<std::int64_t>(end - begin);
+      });
   return std::make_unique<const Normalization>(options, dtype, bytes);
 }
 

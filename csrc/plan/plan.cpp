@@ -93,7 +93,7 @@ Reason layout_reason(const ArrayView& view, Plan& plan) {
 Reason copy_reason(const ArrayView& view, const ConvertOptions& options, Plan& plan) {
   const Reason layout = layout_reason(view, plan);
   if (layout != Reason::kShareable) return layout;
-  if (plan.dtype != view.element.twin) return Reason::kCast;
+  if (plan.dtype != view.element.dtype) return Reason::kCast;
   if (!view.writeable && options.readonly == ReadonlyPolicy::kCopy) return Reason::kReadonlyCopy;
   if (options.copy == CopyPolicy::kAlways) return Reason::kCopyRequested;
   return Reason::kShareable;
@@ -140,7 +140,7 @@ Reason element_reason(const ArrayView& view, const ConvertOptions& options) {
 void plan_array(const ArrayView& view, const ConvertOptions& options, Plan& plan) {
   const Reason element = element_reason(view, options);
   if (element != Reason::kShareable) return reject(plan, element);
-  plan.dtype = options.dtype.value_or(view.element.twin);
+  plan.dtype = options.dtype.value_or(view.element.dtype);
   plan.copy_refused = false;
   plan.reason = copy_reason(view, options, plan);
   if (plan.reason == Reason::kStrideOverflow) return reject(plan, plan.reason);

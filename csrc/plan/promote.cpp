@@ -10,14 +10,14 @@
 namespace tensorlift {
 
 c10::ScalarType promoted_dtype(const Sources& sources) {
-  c10::ScalarType dtype = sources.forms()[0].element.twin;
-  for (const auto& form : sources.forms()) {
-    const c10::ScalarType other = form.element.twin;
+  c10::ScalarType dtype = sources.signatures()[0].element.dtype;
+  for (const auto& signature : sources.signatures()) {
+    const c10::ScalarType other = signature.element.dtype;
     if (other == dtype) continue;
     try {
       dtype = c10::promoteTypes(dtype, other);
     } catch (const c10::Error&) {
-      throw TypeError("arrays[" + std::to_string(form.first) +
+      throw TypeError("arrays[" + std::to_string(signature.first) +
                       "]: expected a dtype that torch promotes together with " + dtype_text(dtype) +
                       " of the arrays before it, got " + dtype_text(other) + ". Pass dtype=.");
     }

@@ -50,62 +50,60 @@ bool is_plain_number(c10::ScalarType type) {
 }
 
 // Bytes that the cast of an array saves on the way to the device.
-std::size_t saving(const Sources::Form& form, c10::ScalarType dtype) {
-  if (!is_for_the_device(form.element.twin, dtype)) return 0;
-  const std::size_t of_each = c10::elementSize(dtype) - form.element.itemsize;
-  return product_of(static_cast<std::size_t>(form.numel), of_each);
+std::size_t saving(const Sources::Signature& signature, c10::ScalarType dtype) {
+  if (!is_for_the_device(signature.element.dtype, dtype)) return 0;
+  const std::size_t of_each = c10::elementSize(dtype) - signature.element.itemsize;
+  return product_of(static_cast<std::size_t>(signature.numel), of_each);
 }
 
 class Planner {
  public:
   Planner(const Sources& sources, std::optional<c10::ScalarType> dtype, Packing packing)
       : dtype_(dtype), own_from_(packing == Packing::kAlone ? 0 : kOwnSlabFrom) {
-    sources.for_each_form([this](const Sources::Form& form, std::size_t begin, std::size_t end) {
-      add_saving(form, end - begin);
-    });
-    sources.for_each_form([this](const Sources::Form& form, std::size_t begin, std::size_t end) {
-      place(form, end - begin);
-    });
+    sources.for_each_signature([this](const Sources::Signature& signature, std::size_t begin,
+                                      std::size_t end) { add_saving(signature, end - begin); });
+    sources.for_each_signature([this](const Sources::Signature& signature, std::size_t begin,
+                                      std::size_t end) { place(signature, end - begin); });
     number_slabs();
   }
   Slabs take() { return std::move(plan_); }
 
  private:
-  [[nodiscard]] c10::ScalarType dtype_of(const Sources::Form& form) const {
-    return dtype_.value_or(form.element.twin);
+  [[nodiscard]] c10::ScalarType dtype_of(const Sources::Signature& signature) const {
+    return dtype_.value_or(signature.element.dtype);
   }
 
-  [[nodiscard]] bool is_own(const Sources::Form& form) const {
-    const auto numel = static_cast<std::size_t>(form.numel);
-    return product_of(numel, c10::elementSize(dtype_of(form))) >= own_from_;
+  [[nodiscard]] bool is_own(const Sources::Signature& signature) const {
+    const auto numel = static_cast<std::size_t>(signature.numel);
+    return product_of(numel, c10::elementSize(dtype_of(signature))) >= own_from_;
   }
 
   // A cast in a shared slab is one for all of its pair of dtypes.
-  void add_saving(const Sources::Form& form, std::size_t count) {
-    if (is_own(form)) return;
-    const Pair pair{form.element.twin, dtype_of(form)};
+  void add_saving(const Sources::Signature& signature, std::size_t count) {
+    if (is_own(signature)) return;
+    const Pair pair{signature.element.dtype, dtype_of(signature)};
     auto saved = std::find_if(savings_.begin(), savings_.end(),
                               [&pair](const auto& entry) { return entry.first == pair; });
     if (saved == savings_.end()) saved = savings_.insert(savings_.end(), {pair, 0});
-    saved->second = sum_of(saved->second, product_of(count, saving(form, pair.second)));
+    saved->second = sum_of(saved->second, product_of(count, saving(signature, pair.second)));
   }
 
-  [[nodiscard]] bool casts_later(const Sources::Form& form) const {
-    if (is_own(form)) return saving(form, dtype_of(form)) >= kCastOnDeviceFrom;
-    const Pair pair{form.element.twin, dtype_of(form)};
+  [[nodiscard]] bool casts_later(const Sources::Signature& signature) const {
+    if (is_own(signature)) return saving(signature, dtype_of(signature)) >= kCastOnDeviceFrom;
+    const Pair pair{signature.element.dtype, dtype_of(signature)};
     return std::any_of(savings_.begin(), savings_.end(), [&pair](const auto& entry) {
       return entry.first == pair && entry.second >= kCastOnDeviceFrom;
     });
   }
 
-  void place(const Sources::Form& form, std::size_t count) {
-    const c10::ScalarType dtype = dtype_of(form);
-    const bool is_later = casts_later(form);
-    const c10::ScalarType packed = is_later ? form.element.twin : dtype;
+  void place(const Sources::Signature& signature, std::size_t count) {
+    const c10::ScalarType dtype = dtype_of(signature);
+    const bool is_later = casts_later(signature);
+    const c10::ScalarType packed = is_later ? signature.element.dtype : dtype;
     const std::size_t nbytes =
-        product_of(static_cast<std::size_t>(form.numel), c10::elementSize(packed));
+        product_of(static_cast<std::size_t>(signature.numel), c10::elementSize(packed));
     const Pair pair = is_later ? Pair(packed, dtype) : Pair(c10::kByte, c10::kByte);
-    is_own_.push_back(is_own(form));
+    is_own_.push_back(is_own(signature));
     if (is_own_.back()) {
       plan_.places.push_back({own_.size(), 0, 0, packed, dtype});
       own_.insert(own_.end(), count, Slab{pair.first, pair.second, true, nbytes});
@@ -136,7 +134,7 @@ class Planner {
   const std::size_t own_from_;
   std::vector<std::pair<Pair, std::size_t>> savings_;  // bytes
   std::vector<Slab> shared_, own_;
-  std::vector<bool> is_own_;  // for each form
+  std::vector<bool> is_own_;  // for each signature
   Slabs plan_;
 };
 

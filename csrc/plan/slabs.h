@@ -31,8 +31,8 @@ struct Slab {
 };
 
 struct Slabs {
-  // Where the arrays of a form lie: all in `slab`, `step` bytes apart; or, if that is their own,
-  // each in the slab after that of the one before.
+  // Where the arrays of a signature lie: all in `slab`, `step` bytes apart; or, if that is their
+  // own, each in the slab after that of the one before.
   struct Place {
     std::size_t slab;
     std::size_t offset;  // of the first one, in bytes as packed
@@ -41,21 +41,21 @@ struct Slabs {
   };
 
   std::vector<Slab> slabs;    // those for many first
-  std::vector<Place> places;  // for each form of the sources
+  std::vector<Place> places;  // for each signature of the sources
 
-  // Calls function(form, place, index, slab, offset in bytes as packed) for every array, slab by
-  // slab.
+  // Calls function(signature, place, index, slab, offset in bytes as packed) for every array, slab
+  // by slab.
   template <typename Function>
   void for_each_in_order(const Sources& sources, Function function) const {
     for (std::size_t s = 0; s < slabs.size() && !slabs[s].is_own; ++s) {
-      for_each(sources, [&](const auto& form, const Place& place, std::size_t index,
+      for_each(sources, [&](const auto& signature, const Place& place, std::size_t index,
                             std::size_t slab, std::size_t offset) {
-        if (slab == s) function(form, place, index, slab, offset);
+        if (slab == s) function(signature, place, index, slab, offset);
       });
     }
-    for_each(sources, [&](const auto& form, const Place& place, std::size_t index, std::size_t slab,
-                          std::size_t offset) {
-      if (slabs[slab].is_own) function(form, place, index, slab, offset);
+    for_each(sources, [&](const auto& signature, const Place& place, std::size_t index,
+                          std::size_t slab, std::size_t offset) {
+      if (slabs[slab].is_own) function(signature, place, index, slab, offset);
     });
   }
 
@@ -63,15 +63,16 @@ struct Slabs {
   template <typename Function>
   void for_each(const Sources& sources, Function function) const {
     auto place = places.begin();
-    sources.for_each_form([&](const Sources::Form& form, std::size_t begin, std::size_t end) {
-      const bool is_own = slabs[place->slab].is_own;
-      for (std::size_t i = begin; i < end; ++i) {
-        const std::size_t k = i - begin;
-        function(form, *place, i, is_own ? place->slab + k : place->slab,
-                 is_own ? 0 : place->offset + k * place->step);
-      }
-      ++place;
-    });
+    sources.for_each_signature(
+        [&](const Sources::Signature& signature, std::size_t begin, std::size_t end) {
+          const bool is_own = slabs[place->slab].is_own;
+          for (std::size_t i = begin; i < end; ++i) {
+            const std::size_t k = i - begin;
+            function(signature, *place, i, is_own ? place->slab + k : place->slab,
+                     is_own ? 0 : place->offset + k * place->step);
+          }
+          ++place;
+        });
   }
 };
 

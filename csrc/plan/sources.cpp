@@ -5,10 +5,10 @@
 namespace tensorlift {
 
 Sources Sources::in_order(c10::ArrayRef<std::int64_t> indices) const {
-  std::vector<const Form*> form_of(size());
-  for_each_form([&](const Form& form, std::size_t begin, std::size_t end) {
+  std::vector<const Signature*> form_of(size());
+  for_each_signature([&](const Signature& signature, std::size_t begin, std::size_t end) {
     std::fill(form_of.begin() + static_cast<std::ptrdiff_t>(begin),
-              form_of.begin() + static_cast<std::ptrdiff_t>(end), &form);
+              form_of.begin() + static_cast<std::ptrdiff_t>(end), &signature);
   });
   Sources ordered;
   ordered.reserve(indices.size());
@@ -19,11 +19,12 @@ Sources Sources::in_order(c10::ArrayRef<std::int64_t> indices) const {
   return ordered;
 }
 
-void Sources::narrow(std::size_t form, int dim, std::int64_t begin, std::int64_t size) {
-  Form& narrowed = forms_[form];
-  std::int64_t* shape = extents_.data() + narrowed.extents;
+void Sources::narrow(std::size_t signature, int dim, std::int64_t begin, std::int64_t size) {
+  Signature& narrowed = signatures_[signature];
+  std::int64_t* shape = layouts_.data() + narrowed.layout;
   const std::int64_t stride = shape[narrowed.ndim + dim];
-  const std::size_t end = form + 1 < forms_.size() ? forms_[form + 1].first : data_.size();
+  const std::size_t end =
+      signature + 1 < signatures_.size() ? signatures_[signature + 1].first : data_.size();
   for (std::size_t i = narrowed.first; i < end; ++i) data_[i] += begin * stride;
   shape[dim] = size;
   if (narrowed.numel == 0) return;  // whose other sizes may be anything

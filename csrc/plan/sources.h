@@ -16,13 +16,13 @@ namespace tensorlift {
 class Sources {
  public:
   // What consecutive arrays have in common: all but their addresses.
-  struct Form {
+  struct Signature {
     ElementType element;
     bool swapped;
     int ndim;
     std::int64_t numel;
-    std::size_t extents;  // into extents_: shape, strides
-    std::size_t first;    // the index of the first array of this form
+    std::size_t layout;  // into layouts_: shape, strides
+    std::size_t first;   // the index of the first array of this signature
   };
 
   [[nodiscard]] std::size_t size() const { return data_.size(); }
@@ -31,7 +31,7 @@ class Sources {
   // Adds an array if it is like the one before it, which all checks have passed; else adds nothing
   // and returns false.
   [[nodiscard]] bool extend(const ArrayView& view) {
-    if (forms_.empty() || !is_like(forms_.back(), view)) return false;
+    if (signatures_.empty() || !is_like(signatures_.back(), view)) return false;
     data_.push_back(static_cast<char*>(view.data));
     return true;
   }
@@ -42,97 +42,98 @@ class Sources {
   // The same for an array that is like the one before it but for its shape, and contiguous. (Such
   // an array has all of its elements in memory, so their number does not overflow.)
   [[nodiscard]] [[gnu::noinline]] bool extend_ragged(const ArrayView& view) {
-    if (forms_.empty() || !has_same_elements(forms_.back(), view)) return false;
+    if (signatures_.empty() || !has_same_elements(signatures_.back(), view)) return false;
     if (!is_contiguous(view.ndim, view.shape, view.strides, view.element.itemsize)) return false;
     std::int64_t numel = 1;
     for (int d = 0; d < view.ndim; ++d) numel *= view.shape[d];
     if (numel == 0) return false;
-    add_form(view, numel);
+    add_signature(view, numel);
     return true;
   }
 
   // Adds an array of `numel` elements.
   void add(const ArrayView& view, std::int64_t numel) {
-    if (!extend(view)) add_form(view, numel);
+    if (!extend(view)) add_signature(view, numel);
   }
   [[nodiscard]] char* data(std::size_t index) const { return data_[index]; }
-  [[nodiscard]] c10::ArrayRef<Form> forms() const { return forms_; }
+  [[nodiscard]] c10::ArrayRef<Signature> signatures() const { return signatures_; }
 
-  [[nodiscard]] const std::int64_t* shape(const Form& form) const {
-    return extents_.data() + form.extents;
+  [[nodiscard]] const std::int64_t* shape(const Signature& signature) const {
+    return layouts_.data() + signature.layout;
   }
-  [[nodiscard]] Shape shape_copy(const Form& form) const {
-    return {shape(form), shape(form) + form.ndim};
+  [[nodiscard]] Shape shape_copy(const Signature& signature) const {
+    return {shape(signature), shape(signature) + signature.ndim};
   }
 
   // These arrays, in the order of their indices.
   [[nodiscard]] Sources in_order(c10::ArrayRef<std::int64_t> indices) const;
 
-  // Leaves of the arrays of forms()[form] the elements [begin, begin + size) of a dimension, if
-  // that is within all of them.
-  void narrow(std::size_t form, int dim, std::int64_t begin, std::int64_t size);
+  // Leaves of the arrays of signatures()[signature] the elements [begin, begin + size) of a
+  // dimension, if that is within all of them.
+  void narrow(std::size_t signature, int dim, std::int64_t begin, std::int64_t size);
 
-  // Calls function(form, begin, end) with the form of arrays [begin, end), in order.
+  // Calls function(signature, begin, end) with the signature of arrays [begin, end), in order.
   template <typename Function>
-  void for_each_form(Function function) const {
-    for (std::size_t f = 0; f < forms_.size(); ++f) {
-      const std::size_t end = f + 1 < forms_.size() ? forms_[f + 1].first : data_.size();
-      function(forms_[f], forms_[f].first, end);
+  void for_each_signature(Function function) const {
+    for (std::size_t f = 0; f < signatures_.size(); ++f) {
+      const std::size_t end = f + 1 < signatures_.size() ? signatures_[f + 1].first : data_.size();
+      function(signatures_[f], signatures_[f].first, end);
     }
   }
 
-  // The array at `index`, which has this form. Borrows from this object.
-  [[nodiscard]] ArrayView view(const Form& form, std::size_t index) const {
+  // The array at `index`, which has this signature. Borrows from this object.
+  [[nodiscard]] ArrayView view(const Signature& signature, std::size_t index) const {
     ArrayView view;
     view.data = data_[index];
-    view.shape = shape(form);
-    view.strides = shape(form) + form.ndim;
-    view.ndim = form.ndim;
-    view.element = form.element;
+    view.shape = shape(signature);
+    view.strides = shape(signature) + signature.ndim;
+    view.ndim = signature.ndim;
+    view.element = signature.element;
     view.source_kind = SourceKind::kArray;
-    view.swapped = form.swapped;
+    view.swapped = signature.swapped;
     return view;
   }
 
   // Calls function(view, numel) for every array, in order. The views borrow from this object.
   template <typename Function>
   void for_each(Function function) const {
-    for_each_form([&](const Form& form, std::size_t begin, std::size_t end) {
-      ArrayView array = view(form, begin);
+    for_each_signature([&](const Signature& signature, std::size_t begin, std::size_t end) {
+      ArrayView array = view(signature, begin);
       for (std::size_t i = begin; i < end; ++i) {
         array.data = data_[i];
-        function(array, form.numel);
+        function(array, signature.numel);
       }
     });
   }
 
  private:
-  [[gnu::noinline]] void add_form(const ArrayView& view, std::int64_t numel) {
-    forms_.push_back({view.element, view.swapped, view.ndim, numel, extents_.size(), data_.size()});
-    extents_.append(view.shape, view.shape + view.ndim);
-    extents_.append(view.strides, view.strides + view.ndim);
+  [[gnu::noinline]] void add_signature(const ArrayView& view, std::int64_t numel) {
+    signatures_.push_back(
+        {view.element, view.swapped, view.ndim, numel, layouts_.size(), data_.size()});
+    layouts_.append(view.shape, view.shape + view.ndim);
+    layouts_.append(view.strides, view.strides + view.ndim);
     data_.push_back(static_cast<char*>(view.data));
   }
 
-  [[nodiscard]] static bool has_same_elements(const Form& form, const ArrayView& view) {
-    return form.element.twin == view.element.twin && form.element.kind == view.element.kind &&
-           form.swapped == view.swapped;
+  [[nodiscard]] static bool has_same_elements(const Signature& signature, const ArrayView& view) {
+    return signature.element.dtype == view.element.dtype &&
+           signature.element.kind == view.element.kind && signature.swapped == view.swapped;
   }
 
-  [[nodiscard]] bool is_like(const Form& form, const ArrayView& view) const {
-    if (!has_same_elements(form, view) || form.ndim != view.ndim) return false;
+  [[nodiscard]] bool is_like(const Signature& signature, const ArrayView& view) const {
+    if (!has_same_elements(signature, view) || signature.ndim != view.ndim) return false;
     // By hand: std::equal calls memcmp, which takes longer than a few comparisons.
-    const std::int64_t* extents = extents_.data() + form.extents;
+    const std::int64_t* layout = layouts_.data() + signature.layout;
     bool same = true;
     for (int d = 0; d < view.ndim; ++d) {
-      same &= view.shape[d] == extents[d] && view.strides[d] == extents[view.ndim + d];
+      same &= view.shape[d] == layout[d] && view.strides[d] == layout[view.ndim + d];
     }
     return same;
   }
 
   std::vector<char*> data_;  // std::vector adds faster than SmallVector: one per array
-  c10::SmallVector<Form, 2> forms_;
-  c10::SmallVector<std::int64_t, 16> extents_;
+  c10::SmallVector<Signature, 2> signatures_;
+  c10::SmallVector<std::int64_t, 16> layouts_;
 };
 
 }  // namespace tensorlift

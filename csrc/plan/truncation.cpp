@@ -9,11 +9,11 @@
 namespace tensorlift {
 namespace {
 
-[[noreturn]] void refuse(const Sources& sources, const Sources::Form& form, int dim,
+[[noreturn]] void refuse(const Sources& sources, const Sources::Signature& signature, int dim,
                          const char* name, std::int64_t limit) {
-  throw ValueError("arrays[" + std::to_string(form.first) + "]: expected at most " + name + "=" +
-                   std::to_string(limit) + " elements in dimension " + std::to_string(dim) +
-                   ", got shape " + shape_text(sources.shape_copy(form)) +
+  throw ValueError("arrays[" + std::to_string(signature.first) + "]: expected at most " + name +
+                   "=" + std::to_string(limit) + " elements in dimension " + std::to_string(dim) +
+                   ", got shape " + shape_text(sources.shape_copy(signature)) +
                    ". Pass truncate=\"right\" to drop the last ones, truncate=\"left\" the first.");
 }
 
@@ -27,14 +27,14 @@ void truncate(Sources& sources, const Truncation& truncation) {
     throw ValueError("max_length: expected an int, or one for each of the " + std::to_string(ndim) +
                      " dimensions, got " + std::to_string(limits) + " of them.");
   }
-  for (std::size_t f = 0; f < sources.forms().size(); ++f) {
-    for (int d = 0; d < std::min(limits, sources.forms()[f].ndim); ++d) {
-      const Sources::Form& form = sources.forms()[f];
+  for (std::size_t f = 0; f < sources.signatures().size(); ++f) {
+    for (int d = 0; d < std::min(limits, sources.signatures()[f].ndim); ++d) {
+      const Sources::Signature& signature = sources.signatures()[f];
       const std::int64_t limit = truncation.max_length[static_cast<std::size_t>(d)];
-      const std::int64_t over = sources.shape(form)[d] - limit;
+      const std::int64_t over = sources.shape(signature)[d] - limit;
       if (over <= 0) continue;
       if (truncation.side == Truncation::Side::kNone)
-        refuse(sources, form, d, truncation.name, limit);
+        refuse(sources, signature, d, truncation.name, limit);
       sources.narrow(f, d, truncation.side == Truncation::Side::kLeft ? over : 0, limit);
     }
   }

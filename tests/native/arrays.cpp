@@ -87,7 +87,7 @@ void give_memory(Bytes& bytes, Noise& noise, Array& array) {
   const auto misalignment = static_cast<std::size_t>(bytes.once_in(3) ? bytes.below(16) : 0);
   array.memory.reset(new char[misalignment + nbytes]);
   char* first_byte = array.memory.get() + misalignment;
-  fill_elements(noise, array.element.twin, first_byte, nbytes);
+  fill_elements(noise, array.element.dtype, first_byte, nbytes);
   array.data = first_byte - static_cast<std::ptrdiff_t>(range.begin);
 }
 
@@ -107,7 +107,7 @@ ArrayView Array::view() const {
 
 void Array::read(std::int64_t index, char* result) const {
   std::memcpy(result, data + offset_of(position_of(index, shape), strides), element.itemsize);
-  if (swapped) swap_element(element.twin, result);
+  if (swapped) swap_element(element.dtype, result);
 }
 
 Shape make_shape(Bytes& bytes, std::int64_t max_numel) {

@@ -130,7 +130,7 @@ class BatchCase {
 
   void expect_element(std::int64_t offset, const Array& array, const Shape& position,
                       const char* element, Target& target) const {
-    const c10::ScalarType from = array.element.twin;
+    const c10::ScalarType from = array.element.dtype;
     if (!is_normalized_) return target.expect(offset, from, dtype_, element);
     const std::size_t channel =
         numbers_.mean.size() == 1 ? 0 : static_cast<std::size_t>(position[0]);

@@ -82,7 +82,7 @@ bool is_in_range(double value, c10::ScalarType to) {
 }  // namespace
 
 ElementType element_type(c10::ScalarType type) {
-  return {type, ElementKind::kTwin, static_cast<std::uint8_t>(c10::elementSize(type))};
+  return {type, ElementKind::kNumber, static_cast<std::uint8_t>(c10::elementSize(type))};
 }
 
 void swap_element(c10::ScalarType type, char* element) {

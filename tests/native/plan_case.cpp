@@ -21,7 +21,7 @@ class PlanCase {
     const std::int64_t ndim = bytes.once_in(8) ? bytes.below(kMaxDims + 1) : bytes.below(5);
     const c10::ScalarType type = bytes.one_of(kTypes);
     view_.element = element_type(type);
-    view_.element.kind = bytes.once_in(16) ? ElementKind::kUnsupported : ElementKind::kTwin;
+    view_.element.kind = bytes.once_in(16) ? ElementKind::kUnsupported : ElementKind::kNumber;
     if (type == c10::kLong && bytes.flag()) view_.element.kind = ElementKind::kDatetime;
     make_extents(bytes, ndim);
     view_.data = reinterpret_cast<void*>(static_cast<std::uintptr_t>(bytes.byte()));
@@ -46,7 +46,7 @@ class PlanCase {
     if (plan.reason == Reason::kReadonlyRefused) return check_rejected(plan, plan.reason);
     const bool copies = plan.reason != Reason::kShareable;
     if (copies && !nbytes_of_copy().fits()) return check_rejected(plan, Reason::kStrideOverflow);
-    check(plan.dtype == dtype(), "the dtype is the one that was asked for, or the twin");
+    check(plan.dtype == dtype(), "the dtype is the one that was asked for, or the array's");
     if (!copies) return check_shared(plan);
     const bool is_refused = options_.copy == CopyPolicy::kNever;
     check(plan.action == (is_refused ? Action::kReject : Action::kCopy), "it is to be copied");
@@ -74,7 +74,7 @@ class PlanCase {
     return std::find(shape_.begin(), shape_.end(), 0) != shape_.end();
   }
   [[nodiscard]] c10::ScalarType dtype() const {
-    return options_.dtype.value_or(view_.element.twin);
+    return options_.dtype.value_or(view_.element.dtype);
   }
   // Does the stride lead anywhere?
   [[nodiscard]] bool moves(std::size_t d) const { return shape_[d] > 1 && !is_empty(); }
@@ -131,7 +131,7 @@ class PlanCase {
       case Reason::kMisaligned:
         return !is_empty() && reinterpret_cast<std::uintptr_t>(view_.data) % itemsize != 0;
       case Reason::kCast:
-        return dtype() != view_.element.twin;
+        return dtype() != view_.element.dtype;
       case Reason::kReadonlyCopy:
         return !view_.writeable && options_.readonly == ReadonlyPolicy::kCopy;
       case Reason::kCopyRequested:

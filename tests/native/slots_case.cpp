@@ -90,7 +90,7 @@ class SlotsCase {
     const bool has_last_shape = last != nullptr && bytes_.once_in(4);
     const Shape shape = has_last_shape ? last->source.shape : make_shape(bytes_, kMaxNumel);
     slot.source = make_array(bytes_, noise_, bytes_.one_of(kTypes), shape);
-    slot.dtype = casts_ && slot.how == How::kAdd ? dtype_ : slot.source.element.twin;
+    slot.dtype = casts_ && slot.how == How::kAdd ? dtype_ : slot.source.element.dtype;
     if (slot.how == How::kRepeated) {
       slot.source.swapped = false;
       slot.source.strides.assign(shape.size(), 0);
@@ -113,7 +113,7 @@ class SlotsCase {
       char element[kMaxElementBytes];
       source.read(i, element);
       target.expect(slot.offset + offset_of(position_of(i, source.shape), slot.strides),
-                    source.element.twin, slot.dtype, element);
+                    source.element.dtype, slot.dtype, element);
     }
     if (!is_packed_) return;
     const auto end = static_cast<std::size_t>(slot.offset) +
