@@ -165,6 +165,8 @@ def test_it_can_be_turned_off(fake):
         with pytest.raises(error, match="registered_bytes: expected"):
             tensorlift.set_staging(chunk_bytes=8192, **options)
     assert tensorlift.staging().chunk_bytes != 8192
+    kept = tensorlift.set_staging(registered_bytes=np.int64(1 << 30)).registered_bytes
+    assert (kept, type(kept)) == (1 << 30, int)
 
 
 def test_batches_that_are_kept_and_memory_that_is_given_back(fake):

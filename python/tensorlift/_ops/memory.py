@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy.typing as npt
@@ -125,8 +126,10 @@ def set_staging(
         Staging(chunk_bytes=4194304, buffers=3, threads=0, registered_bytes=1073741824)
     """
     if registered_bytes is not None:
-        if isinstance(registered_bytes, bool) or not isinstance(registered_bytes, int):
+        is_int = hasattr(registered_bytes, "__index__") and not isinstance(registered_bytes, bool)
+        if not is_int:
             raise TypeError(f"registered_bytes: expected an int, got {registered_bytes!r}.")
+        registered_bytes = operator.index(registered_bytes)
         if registered_bytes < 0:
             raise ValueError(f"registered_bytes: expected at least 0, got {registered_bytes}.")
     _C.set_staging(chunk_bytes, buffers, threads)
