@@ -22,7 +22,7 @@ void write_values(c10::ArrayRef<PyObject*> values, const ScalarType& type, void*
 constexpr std::size_t kNumbersAhead = 64;
 
 // The value of an int of one digit, without a call; false: it may have more.
-bool read_small(PyObject* number, std::int64_t& value) {
+bool read_small([[maybe_unused]] PyObject* number, [[maybe_unused]] std::int64_t& value) {
 #if PY_VERSION_HEX >= 0x030C0000
   auto* integer = reinterpret_cast<PyLongObject*>(number);
   if (PyUnstable_Long_IsCompact(integer) == 0) return false;
