@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from torch.utils.data._utils import worker
 
 import tensorlift
 from support import amount
 from support.tree import IS_WRITABLE, WORLD, write_elsewhere
-from tensorlift import reference
+from tensorlift import _C, reference
 
 if not IS_WRITABLE and "TENSORLIFT_TEST_BUILD" not in os.environ:
     write_elsewhere()
@@ -97,3 +98,13 @@ def steady_references() -> Iterator[Callable[[object], None]]:
     while watched:
         item, before = watched.pop()
         assert sys.getrefcount(item) <= before, f"leaked a reference to {item!r}"
+
+
+@pytest.fixture
+def in_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process takes itself for a worker."""
+    monkeypatch.setattr(worker, "_worker_info", "anything")
+    yield
+    gc.collect()
+    tensorlift.empty_cache()
+    assert _C.idle_segment_bytes() == 0

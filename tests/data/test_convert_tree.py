@@ -12,6 +12,7 @@ from test_collate import DictOfMine, ListOfMine, Point, like
 from torch.utils.data import default_convert
 
 import tensorlift
+from tensorlift._data.tree_convert import replace_leaves
 
 
 class ArrayOfMine(np.ndarray):
@@ -94,3 +95,14 @@ def test_errors_name_the_place():
 
 def test_scalars_of_other_packages():
     assert tensorlift.convert({"x": ml_dtypes.bfloat16(1.5)})["x"].dtype == torch.bfloat16
+
+
+def test_a_leaf_is_asked_about_once():
+    """Whether a tensor is pinned, say, can change while others are sent."""
+    answers = iter([True, False, True])
+    tree = [np.ones(1), np.ones(2), np.ones(3)]
+    result = replace_leaves(
+        tree, lambda leaf: next(answers), lambda leaves: [torch.from_numpy(leaf) for leaf in leaves]
+    )
+    assert [type(leaf) for leaf in result] == [torch.Tensor, np.ndarray, torch.Tensor]
+    assert [len(leaf) for leaf in result] == [1, 2, 3]

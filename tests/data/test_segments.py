@@ -56,16 +56,6 @@ def segments_mapped():
     return Path("/proc/self/maps").read_text().count("memfd:tensorlift")
 
 
-@pytest.fixture
-def in_worker(monkeypatch):
-    """This process takes itself for a worker."""
-    monkeypatch.setattr(worker, "_worker_info", "anything")
-    yield
-    gc.collect()
-    tensorlift.empty_cache()
-    assert _C.idle_segment_bytes() == 0
-
-
 def make(*values):
     return tensorlift.collate([{"x": np.full(SIZE, v, np.float32)} for v in values])
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
-from torch.utils.data._utils import worker
 
 import tensorlift
 from tensorlift import _C
@@ -25,15 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # fork with threads
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
 ]
-
-
-@pytest.fixture
-def in_worker(monkeypatch):
-    """This process takes itself for a worker."""
-    monkeypatch.setattr(worker, "_worker_info", "anything")
-    yield
-    gc.collect()
-    tensorlift.empty_cache()
 
 
 def make(nbytes):

@@ -81,18 +81,24 @@ def test_a_stateful_loader_that_is_resumed_in_mid_epoch(way, workers):
         return way.wrap(loader)
 
     def run(way):
-        loader = make(way)
-        batches = iter(loader)
-        seen = [next(batches) for _ in range(2)]
-        state = loader.state_dict()
-        rest = list(batches)
-        resumed = make(way)
-        resumed.load_state_dict(state)
-        again = list(resumed)
-        assert described(again) == described(rest)
-        return [*seen, *again, *resumed]
+        batches, resumed = resumed_in_mid_epoch(make, way)
+        return [*batches, *resumed]
 
     assert len(ways.check(run, way)) == 6 + 6
+
+
+def resumed_in_mid_epoch(make, way):
+    """The batches of an epoch, the last ones of a loader that was resumed; and that loader."""
+    loader = make(way)
+    batches = iter(loader)
+    seen = [next(batches) for _ in range(2)]
+    state = loader.state_dict()
+    rest = list(batches)
+    resumed = make(way)
+    resumed.load_state_dict(state)
+    again = list(resumed)
+    assert described(again) == described(rest)
+    return [*seen, *again], resumed
 
 
 @in_ways("collate_fn", "install", "convert")
@@ -108,15 +114,6 @@ def test_nodes_that_are_resumed_in_mid_epoch(way, method):
         return nodes.Loader(nodes.ParallelMapper(lists, way.collate_fn(), **options))
 
     def run(way):
-        loader = make(way)
-        batches = iter(loader)
-        seen = [next(batches) for _ in range(2)]
-        state = loader.state_dict()
-        rest = list(batches)
-        resumed = make(way)
-        resumed.load_state_dict(state)
-        again = list(resumed)
-        assert described(again) == described(rest)
-        return [*seen, *again]
+        return resumed_in_mid_epoch(make, way)[0]
 
     assert len(ways.check(run, way)) == 6
