@@ -16,6 +16,7 @@
 #include "device/staging.h"
 #include "errors.h"
 #include "memory/block_cache.h"
+#include "memory/blocks.h"
 #include "ops/batch.h"
 #include "ops/collate.h"
 #include "ops/collate_out.h"
@@ -376,6 +377,7 @@ void set_throwing_allocation(PyHeapTypeObject* type) {
 }
 
 void define_segments(py::module_& module) {
+  module.attr("alone_from_bytes") = kAloneFrom;
   module.def("has_segments", &has_segments, "Are there segments of shared memory on this system?");
   module.def("can_look_up_descriptors", &can_look_up_descriptors,
              "May other processes look up our file descriptors by number?");

@@ -8,9 +8,6 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-// From so many bytes on a tensor lies alone.
-constexpr std::size_t kAloneFrom = 64 << 10;
-
 // What tensors may have together, the smallest of them having `smallest` bytes. A label that is
 // kept keeps two pages, where torch's keeps one; 20 tensors of 16 KiB take 5 blocks.
 constexpr std::size_t together(std::size_t smallest) {

@@ -9,6 +9,9 @@
 
 namespace tensorlift {
 
+// From so many bytes on a tensor lies alone.
+inline constexpr std::size_t kAloneFrom = 64 << 10;
+
 struct BlockPlan {
   struct Place {
     std::size_t block;

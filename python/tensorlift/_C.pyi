@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 built_for_torch: str
+alone_from_bytes: int
 
 _Entry: TypeAlias = tuple[
     Literal["shared", "copied", "rejected"],

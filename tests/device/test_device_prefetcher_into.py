@@ -161,6 +161,24 @@ def test_buffers_that_cannot_be_written_to():
     tensorlift.DevicePrefetcher([], NAME, into=[good[:2], good[2:]])
 
 
+def test_what_is_no_tree():
+    for wrong in (3, "x", np.zeros((4, 2), np.float32)):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=rf"^into: expected a tensor or a tree .* got {kind}\."):
+            tensorlift.DevicePrefetcher([], NAME, into=wrong)
+    tensor = torch.zeros(4, 2, device=DEVICE)
+    for into, batch, text in (
+        (tensor, {"x": tensor}, r'into: expected what has \["x"\] like the batch, got Tensor\.'),
+        (
+            {"x": tensor},
+            {"x": [tensor]},
+            r'into\["x"\]: expected what has \[0\] like the batch, got Tensor\.',
+        ),
+    ):
+        with pytest.raises(ValueError, match=text):
+            next(iter(tensorlift.DevicePrefetcher([batch], NAME, into=into)))
+
+
 def test_a_loop_that_is_left():
     into = buffers()
     loader = tensorlift.DevicePrefetcher(make_batches(), NAME, depth=1, into=into)

@@ -129,11 +129,19 @@ class Slot:
 
 
 def check_buffers(tree: Any, device: torch.device, name: str) -> None:
-    """Raises where a tensor cannot be written to, is elsewhere, or shares memory with another."""
+    """Raises where a tensor cannot be written to, is elsewhere, or shares memory with another.
+
+    Or where there is no tree at all.
+    """
     seen: list[tuple[int, int]] = []
     for path, leaf in leaves_of(tree):
         if not isinstance(leaf, torch.Tensor):
-            continue
+            if path or leaf is None:
+                continue
+            raise TypeError(
+                f"{name}: expected a tensor or a tree of tensors like that of a batch, got "
+                f"{type(leaf).__name__}. Pass an earlier batch, for instance."
+            )
         if leaf.device != device:
             wrong = f"a tensor on {device}, got one on {leaf.device}"
         elif leaf.layout != torch.strided or leaf.is_nested:
@@ -186,12 +194,22 @@ def _at(out: Any, path: Path, name: str) -> Any:
         if node is None:
             return None
         try:
+            if isinstance(node, torch.Tensor):
+                raise TypeError("its rows are no tensors of the tree")
             node = getattr(node, step) if isinstance(step, Attribute) else node[step]
         except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{_text(name, path[: k + 1])}: expected a tensor, or None for what is to stay as "
-                f"it is, got nothing. Pass a tree like that of the batch."
-            ) from error
+            if any(inner for inner, _ in leaves_of(node)):
+                place = _text(name, path[: k + 1])
+                wrong = (
+                    f"{place}: expected a tensor, or None for what is to stay as it is, got nothing"
+                )
+            else:
+                place = path_text(None, path[k : k + 1]).removeprefix("data")
+                kind = type(node).__name__
+                wrong = (
+                    f"{_text(name, path[:k])}: expected what has {place} like the batch, got {kind}"
+                )
+            raise ValueError(f"{wrong}. Pass a tree like that of the batch.") from error
     return node
 
 

@@ -76,8 +76,8 @@ class DevicePrefetcher(Generic[T]):
         ValueError: torch cannot use the device, or `depth` or `threads` is less than 1; a tensor of
             `into` is elsewhere or cannot be written to. In an iteration, where a batch does not fit
             `into`: the place is named, and nothing was written.
-        TypeError: `depth` or `threads` is no int, or there are `arguments` for what is no
-            DataLoader.
+        TypeError: `depth` or `threads` is no int, `into` is no tree, or there are `arguments` for
+            what is no DataLoader.
 
     Example:
         >>> import numpy as np, tensorlift

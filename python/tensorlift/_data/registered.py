@@ -23,9 +23,9 @@ from .._ops import registered_bytes
 from .._torch_internals import HostRegistration, host_registration
 from .tree import leaves_of
 
-#: Tensors from so many bytes on lie in a segment alone (csrc/memory/blocks.cpp), and are sent by a
-#: copy of their own. Smaller ones are packed: a copy of each would take longer.
-OWN_COPY_BYTES = 64 << 10
+#: Tensors from so many bytes on lie in a segment alone, and are sent by a copy of their own.
+#: Smaller ones are packed: a copy of each would take longer.
+OWN_COPY_BYTES = _C.alone_from_bytes
 
 # How many batches' copies may be under way before the thread waits for the oldest.
 _MOST_IN_FLIGHT = 4
