@@ -4,6 +4,8 @@ import importlib.util
 import re
 from typing import Any
 
+from docutils import nodes
+
 import tensorlift
 
 project = "tensorlift"
@@ -38,7 +40,7 @@ html_theme = "furo"
 html_title = f"tensorlift {release}"
 html_show_copyright = html_show_sphinx = False
 html_static_path = ["static"]
-html_css_files = ["tables.css"]
+html_css_files = ["manual.css"]
 html_copy_source = False
 
 
@@ -47,6 +49,21 @@ def unlink_the_repository(app: Any, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\[([^\]]+)\]\(\.\./\.\./[^)]+\)", r"\1", source[0])
 
 
+def keep_units(source: list[str]) -> None:
+    """In tables, whose columns are narrow on a phone, `184 ns` stays in one line."""
+    source[0] = re.sub(r"(?<=\d) (?=[nµum]?s \|)", "\u00a0", source[0])
+
+
+def shorten_types(app: Any, page: nodes.document, name: str) -> None:
+    """Sphinx leaves `~typing.Any` within a type that it cannot read, such as of a Literal."""
+    for text in list(page.findall(nodes.Text)):
+        if "~" in text:
+            text.parent.replace(text, nodes.Text(re.sub(r"~(?:\w+\.)+", "", text)))
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", unlink_the_repository)
+    app.connect("source-read", lambda app, page, source: keep_units(source))
+    app.connect("include-read", lambda app, file, page, source: keep_units(source))
+    app.connect("doctree-resolved", shorten_types)
