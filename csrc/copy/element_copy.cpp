@@ -1,5 +1,7 @@
 #include "copy/element_copy.h"
 
+#include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "copy/test_grain.h"
@@ -61,17 +63,21 @@ std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, 
       is_contiguous(view.ndim, view.shape, slot_strides, static_cast<std::int64_t>(to_size))) {
     slot_strides = nullptr;
   }
-  const ElementCopy::Key key{.from = view.element.dtype,
-                             .to = dtype,
-                             .swapped = view.swapped,
-                             .source_aligned = is_multiple(view.data, view.element.itemsize),
-                             .slot_aligned = is_multiple(slot, to_size),
-                             .is_run = false,
-                             .run_stride = 0,
-                             .normalization = normalization};
+  ElementCopy::Key key{.from = view.element.dtype,
+                       .to = dtype,
+                       .swapped = view.swapped,
+                       .source_aligned = is_multiple(view.data, view.element.itemsize),
+                       .slot_aligned = is_multiple(slot, to_size),
+                       .is_run = false,
+                       .run_stride = 0,
+                       .normalization = normalization};
   const bool may_be_run = slot_strides == nullptr && normalization == nullptr;
   const bool is_plain = may_be_run && is_contiguous(view.ndim, view.shape, view.strides, itemsize);
-  if (is_plain) return find_run(key, itemsize);
+  if (is_plain) {
+    key.is_run = true;
+    key.run_stride = itemsize;
+    return find_run(key);
+  }
 
   for (std::size_t i = copies_.size(); i-- > oldest_to_try();) {
     if (copies_[i].key == key && has_shape(copies_[i], view, slot_strides)) {
@@ -83,7 +89,10 @@ std::uint32_t ElementCopies::find(const ArrayView& view, c10::ScalarType dtype, 
   memory_order(view.ndim, nullptr, order);
   Dim dims[kMaxWalkDims];
   const int count = merge_dims(view.ndim, view.shape, view.strides, order, itemsize, dims);
-  return count == 2 ? find_run(key, dims[1].stride) : add_strided(key, view, nullptr);
+  if (count != 2) return add_strided(key, view, nullptr);
+  key.is_run = true;
+  key.run_stride = dims[1].stride;
+  return find_run(key);
 }
 
 std::uint32_t ElementCopies::find_repeated(const void* source, c10::ScalarType dtype,
@@ -95,8 +104,7 @@ std::uint32_t ElementCopies::find_repeated(const void* source, c10::ScalarType d
                    .source_aligned = is_multiple(source, size),
                    .slot_aligned = is_multiple(slot, size),
                    .is_run = true,
-                   .run_stride = 0},
-                  0);
+                   .run_stride = 0});
 }
 
 // One like this, but for addresses like these.
@@ -116,9 +124,7 @@ std::size_t ElementCopies::oldest_to_try() const {
   return copies_.size() - std::min(copies_.size(), kCopiesToTry);
 }
 
-std::uint32_t ElementCopies::find_run(ElementCopy::Key key, std::int64_t run_stride) {
-  key.is_run = true;
-  key.run_stride = run_stride;
+std::uint32_t ElementCopies::find_run(const ElementCopy::Key& key) {
   for (std::size_t i = copies_.size(); i-- > oldest_to_try();) {
     if (copies_[i].key == key) return static_cast<std::uint32_t>(i);
   }
@@ -142,6 +148,8 @@ std::uint32_t ElementCopies::add(const ElementCopy::Key& key) {
   copy.key = key;
   copy.from_size = static_cast<std::uint8_t>(c10::elementSize(key.from));
   copy.to_size = static_cast<std::uint8_t>(c10::elementSize(key.to));
+  const std::uint8_t widest = std::max(copy.from_size, copy.to_size);
+  copy.widest_bits = static_cast<std::uint8_t>(std::countr_zero(widest));
   copy.reads_in_place = key.is_run && key.run_stride == copy.from_size && !key.swapped;
   const bool converts = key.from != key.to || key.normalization != nullptr;
   copy.writes_in_place = key.slot_aligned || !converts;

@@ -34,8 +34,8 @@ struct ElementCopy {
     bool operator==(const Key&) const = default;
   };
 
-  // How many bytes an element has, before or after, whichever is more.
-  [[nodiscard]] std::size_t widest() const { return std::max(from_size, to_size); }
+  // How many bytes an element has, before or after, whichever is more: a power of 2.
+  [[nodiscard]] std::size_t widest() const { return std::size_t{1} << widest_bits; }
 
   Key key;
   // Not for a run; places in the vectors of ElementCopies:
@@ -47,6 +47,7 @@ struct ElementCopy {
   bool writes_in_place;             // contiguous and aligned
   bool normalizes_rows;             // as they are read: uint8, in rows that are long enough
   std::uint8_t from_size, to_size;  // bytes an element
+  std::uint8_t widest_bits;
   StridedCopyFunction read;
   ScatterFunction write;
   CastFunction cast;         // nullptr: the numbers stay as they are
@@ -102,7 +103,7 @@ class ElementCopies {
   [[nodiscard]] std::size_t oldest_to_try() const;
   [[nodiscard]] bool has_shape(const ElementCopy& copy, const ArrayView& view,
                                const std::int64_t* slot_strides) const;
-  std::uint32_t find_run(ElementCopy::Key key, std::int64_t run_stride);
+  std::uint32_t find_run(const ElementCopy::Key& key);
   std::uint32_t realigned(std::uint32_t index, const void* source, const void* slot);
   std::uint32_t add(const ElementCopy::Key& key);
   std::uint32_t add_strided(const ElementCopy::Key& key, const ArrayView& view,

@@ -94,11 +94,11 @@ void GatherJobs::copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t s
   for (auto job = first; job != jobs_.end() && job_begin < end; ++job) {
     if (job + 2 < jobs_.end()) __builtin_prefetch(job[2].source);
     const ElementCopy& copy = copies_[job->copy];
-    const std::size_t widest = copy.widest();
     char* slot = job->slot + shift;
-    const auto numel = static_cast<std::int64_t>((job->end_bytes - job_begin) / widest);
+    const auto numel = static_cast<std::int64_t>((job->end_bytes - job_begin) >> copy.widest_bits);
     const auto element_at = [&](std::size_t byte) {
-      return std::min(static_cast<std::int64_t>((byte - job_begin + widest - 1) / widest), numel);
+      const std::size_t up = byte - job_begin + copy.widest() - 1;
+      return std::min(static_cast<std::int64_t>(up >> copy.widest_bits), numel);
     };
     copies_.run(copy, job->source, slot, numel, begin > job_begin ? element_at(begin) : 0,
                 end < job->end_bytes ? element_at(end) : numel, is_non_temporal_);
@@ -113,7 +113,7 @@ void GatherJobs::copy_parts(std::int64_t begin, std::int64_t end, std::int64_t p
   std::size_t job_begin = 0;
   for (const Job& job : jobs_) {
     const ElementCopy& copy = copies_[job.copy];
-    const auto numel = static_cast<std::int64_t>((job.end_bytes - job_begin) / copy.widest());
+    const auto numel = static_cast<std::int64_t>((job.end_bytes - job_begin) >> copy.widest_bits);
     copies_.run(copy, job.source, job.slot + shift, numel, numel / parts * begin,
                 numel / parts * end, is_non_temporal_);
     job_begin = job.end_bytes;

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <utility>
+#include <vector>
 
 #include "binding/free_threading.h"
 #include "input/numbers.h"
@@ -65,35 +67,41 @@ std::optional<c10::ScalarType> dtype_of_numbers(PyObject* list, const Shape& sha
   return any_int || is_empty ? c10::kLong : c10::kBool;
 }
 
-// What most lists are: ints alone. False: something is no int, or does not fit.
-bool read_integers(PyObject* list, NumberList& read) {
-  read.dtype = c10::kLong;
-  auto write = [&read](c10::ArrayRef<PyObject*> numbers) {
-    const std::size_t begin = read.elements.size();
-    read.elements.resize(begin + numbers.size() * sizeof(std::int64_t));
-    return write_exact_integers(numbers,
-                                reinterpret_cast<std::int64_t*>(read.elements.data() + begin));
+// Calls write(numbers, elements) with the innermost lists and where their elements belong.
+template <typename Function>
+bool write_elements(PyObject* list, const Shape& shape, std::size_t itemsize, char* elements,
+                    Function& write) {
+  auto write_next = [&](c10::ArrayRef<PyObject*> numbers) {
+    char* const to = elements;
+    elements += numbers.size() * itemsize;
+    return write(numbers, static_cast<void*>(to));
   };
-  return for_each_innermost(list, read.shape, 0, write);
+  return for_each_innermost(list, shape, 0, write_next);
 }
 
 }  // namespace
 
-std::optional<NumberList> read_number_list(PyObject* list) {
-  NumberList read;
-  if (!read_shape(list, read.shape)) return std::nullopt;
-  if (read_integers(list, read)) return read;
-  read.elements.clear();
-  const auto dtype = dtype_of_numbers(list, read.shape);
+std::optional<NumberList> read_number_list(PyObject* list, std::pmr::memory_resource& memory) {
+  Shape shape;
+  if (!read_shape(list, shape)) return std::nullopt;
+  // What most lists are: ints alone, read without a look at them before.
+  std::int64_t nbytes = sizeof(std::int64_t);
+  for (const std::int64_t size : shape) {  // of lists that are in themselves often, perhaps
+    if (__builtin_mul_overflow(nbytes, size, &nbytes)) throw std::bad_alloc();
+  }
+  auto* const elements = static_cast<char*>(memory.allocate(static_cast<std::size_t>(nbytes)));
+  auto write_exact = [](c10::ArrayRef<PyObject*> numbers, void* to) {
+    return write_exact_integers(numbers, static_cast<std::int64_t*>(to));
+  };
+  if (write_elements(list, shape, sizeof(std::int64_t), elements, write_exact)) {
+    return NumberList{elements, c10::kLong, std::move(shape)};
+  }
+  // Numbers of any other dtype need no more memory.
+  const auto dtype = dtype_of_numbers(list, shape);
   const bool is_float = dtype == c10::kFloat || dtype == c10::kDouble;
   if (!dtype || !(is_float || dtype == c10::kLong || dtype == c10::kBool)) return std::nullopt;
-  read.dtype = *dtype;
-  const std::size_t itemsize = c10::elementSize(*dtype);
   std::vector<double> numbers_as_double;
-  auto write = [&](c10::ArrayRef<PyObject*> numbers) {
-    const std::size_t begin = read.elements.size();
-    read.elements.resize(begin + numbers.size() * itemsize);
-    void* to = read.elements.data() + begin;
+  auto write = [&](c10::ArrayRef<PyObject*> numbers, void* to) {
     if (!is_float) return write_integers(numbers, *dtype, to);
     if (dtype == c10::kDouble) return write_floats(numbers, static_cast<double*>(to));
     numbers_as_double.resize(numbers.size());
@@ -102,8 +110,8 @@ std::optional<NumberList> read_number_list(PyObject* list) {
                    [](double number) { return static_cast<float>(number); });
     return true;
   };
-  if (!for_each_innermost(list, read.shape, 0, write)) return std::nullopt;
-  return read;
+  if (!write_elements(list, shape, c10::elementSize(*dtype), elements, write)) return std::nullopt;
+  return NumberList{elements, *dtype, std::move(shape)};
 }
 
 }  // namespace tensorlift

@@ -1,9 +1,8 @@
 // Lists of Python numbers, such as a tokenizer returns: read into memory of our own.
 #pragma once
 
-#include <cstddef>
+#include <memory_resource>
 #include <optional>
-#include <vector>
 
 #include "binding/python_api.h"
 #include "input/elements.h"
@@ -12,14 +11,15 @@
 namespace tensorlift {
 
 struct NumberList {
-  std::vector<char> elements;
+  void* elements;  // contiguous
   c10::ScalarType dtype;
   Shape shape;
 };
 
 // Numbers that are exactly int, bool or float, in a list or tuple, or in lists of lists of equal
-// lengths, with the dtype that torch.tensor(list) gives; int64 where there are none. std::nullopt:
-// something else. Runs no Python code. GIL held.
-[[nodiscard]] std::optional<NumberList> read_number_list(PyObject* list);
+// lengths, with the dtype that torch.tensor(list) gives; int64 where there are none. Their elements
+// are of `memory`. std::nullopt: something else. Runs no Python code. GIL held.
+[[nodiscard]] std::optional<NumberList> read_number_list(PyObject* list,
+                                                         std::pmr::memory_resource& memory);
 
 }  // namespace tensorlift

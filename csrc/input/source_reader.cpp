@@ -183,21 +183,20 @@ ArrayView SourceReader::view_of_tensor_at(std::size_t index, at::Tensor tensor) 
 }
 
 ArrayView SourceReader::view_of_list(std::size_t index) {
-  std::optional<NumberList> numbers = read_number_list(items_[index]);
-  if (!numbers) return view_of_tensor_at(index, tensor_of_list(index, items_[index]));
-  lists_.push_back(std::move(*numbers));
-  NumberList& list = lists_.back();
+  const auto list = read_number_list(items_[index], numbers_);
+  if (!list) return view_of_tensor_at(index, tensor_of_list(index, items_[index]));
+  std::copy(list->shape.begin(), list->shape.end(), tensor_shape_);
   ArrayView view;
-  view.data = list.elements.data();
-  view.shape = list.shape.data();
-  view.ndim = static_cast<int>(list.shape.size());
-  view.element = {list.dtype, ElementKind::kNumber,
-                  static_cast<std::uint8_t>(c10::elementSize(list.dtype))};
+  view.data = list->elements;
+  view.shape = tensor_shape_;
+  view.ndim = static_cast<int>(list->shape.size());
+  view.element = {list->dtype, ElementKind::kNumber,
+                  static_cast<std::uint8_t>(c10::elementSize(list->dtype))};
   view.source_kind = SourceKind::kArray;
   std::int64_t stride = view.element.itemsize;
   for (int d = view.ndim; d-- > 0;) {
     tensor_strides_[d] = stride;
-    stride *= list.shape[static_cast<std::size_t>(d)];
+    stride *= view.shape[d];
   }
   view.strides = tensor_strides_;
   return view;

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <memory_resource>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -64,12 +64,12 @@ class SourceReader {
   const ConvertOptions convert_;
   const bool is_torch_asked_;
   Sources sources_;
-  std::vector<py::object> scalars_;     // arrays that inspect() made
-  std::deque<NumberList> lists_;        // the numbers of lists
-  std::vector<c10::Storage> storages_;  // of tensors, which may get others meanwhile
-  bool is_first_foreign_ = false;       // memory of a kind that torch does not take
-  TensorSignature signature_;           // of the tensor that was read last; not set after an array
-  HeaderCopy header_;                   // of the array that was read last
+  std::vector<py::object> scalars_;              // arrays that inspect() made
+  std::pmr::monotonic_buffer_resource numbers_;  // elements of lists
+  std::vector<c10::Storage> storages_;           // of tensors, which may get others meanwhile
+  bool is_first_foreign_ = false;                // memory of a kind that torch does not take
+  TensorSignature signature_;  // of the tensor that was read last; not set after an array
+  HeaderCopy header_;          // of the array that was read last
   std::int64_t tensor_shape_[kMaxDims];
   std::int64_t tensor_strides_[kMaxDims];
 };

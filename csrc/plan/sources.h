@@ -108,8 +108,14 @@ class Sources {
 
  private:
   [[gnu::noinline]] void add_signature(const ArrayView& view, std::int64_t numel) {
-    signatures_.push_back(
-        {view.element, view.swapped, view.ndim, numel, layouts_.size(), data_.size()});
+    // Written in place: a copy would wait for bytes that have just been written one by one.
+    Signature& signature = signatures_.emplace_back();
+    signature.element = view.element;
+    signature.swapped = view.swapped;
+    signature.ndim = view.ndim;
+    signature.numel = numel;
+    signature.layout = layouts_.size();
+    signature.first = data_.size();
     layouts_.append(view.shape, view.shape + view.ndim);
     layouts_.append(view.strides, view.strides + view.ndim);
     data_.push_back(static_cast<char*>(view.data));

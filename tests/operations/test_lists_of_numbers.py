@@ -45,6 +45,22 @@ def test_an_int_that_does_not_fit_is_torchs_error():
         tensorlift.pad([[1, 1 << 63]])
 
 
+@pytest.mark.parametrize("depth", [4, 12])  # more bytes than memory, and than 64 bits can count
+def test_a_small_list_with_too_many_numbers_is_a_memory_error(depth):
+    """torch.tensor looks at each of them before it finds out."""
+    numbers = [0] * 1000
+    for _ in range(depth):
+        numbers = [numbers] * 1000
+    with pytest.raises(MemoryError):
+        tensorlift.pad([numbers])
+
+
+def test_an_inner_list_that_is_shorter_or_longer_is_refused():
+    for last in ([1], [1, 2, 3], 1, [[1, 2]], []):
+        with pytest.raises(TypeError, match=r"arrays\[0\]: expected an array, a tensor or a list"):
+            tensorlift.pad([[[1, 2], [3, 4], last]])
+
+
 def test_the_default_dtype_is_followed():
     torch.set_default_dtype(torch.float64)
     try:
