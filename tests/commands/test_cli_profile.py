@@ -68,7 +68,10 @@ def test_a_picture(tmp_path, capsys):
     [
         (["a_program"], "expected module:name such as train:loader, got a_program"),
         (["not_there:loader"], "not_there:loader: there is no module not_there here"),
-        (["a_program:other"], "a_program:other: the module has no other"),
+        (["a_program.py:loader"], "a_program.py:loader: expected the name of a module, not of"),
+        (["./a_program.py:loader"], "./a_program.py:loader: expected the name of a module"),
+        (["a_program:other"], "a_program:other: the module has no other. Its loaders: loader, em"),
+        (["json:loader"], "json:loader: the module has no loader, nor a loader. Name a function"),
         (["a_program:seen"], "loader: expected a torch.utils.data.DataLoader, or a"),
         (["a_program:empty"], "loader: expected at least one batch, got none"),
         (["a_program:loader", "--batches", "0"], "batches: expected at least 1, got 0"),

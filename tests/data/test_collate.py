@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import gc
+import math
+import pathlib
 import pickle
 import re
 import types
@@ -188,6 +191,36 @@ ERRORS = {
         "samples[0]: expected a dtype with a torch counterpart",
     ),
 }
+
+
+NA = type("NAType", (), {})()  # as pandas has it
+REMEDIES = {
+    "none at all": ([{"m": None}], 'optional={"m": "drop"}'),
+    "none in some": ([{"m": 1}, {"m": None}], 'optional={"m": "drop"}'),
+    "none among arrays": ([(np.ones(2),), (None,)], 'optional={0: "drop"}'),
+    "none among tensors": ([(torch.ones(2),), (None,)], 'optional={0: "drop"}'),
+    "missing in pandas": ([{"age": NA}], "fillna"),
+    "missing in some rows": ([{"age": 1}, {"age": NA}], "fillna"),
+    "missing text": ([{"city": math.nan}, {"city": "Oslo"}], "None"),
+    "dates": ([{"t": datetime.datetime(2026, 1, 1)}], "timestamp()"),
+    "paths": ([{"file": pathlib.PurePath("a.png")}], "str(path)"),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_what_to_do_about_a_value(name):
+    samples, remedy = REMEDIES[name]
+    with pytest.raises((TypeError, RuntimeError)) as caught:
+        tensorlift.collate(samples)
+    assert remedy in str(caught.value).partition(". ")[2]
+    if "optional" in remedy:  # it works
+        place = "m" if '"m"' in remedy else 0
+        tensorlift.Collate(optional={place: "drop"})(samples)
+
+
+def test_text_after_a_tensor():
+    with pytest.raises(TypeError, match=r"expected a tensor like .*, got str\.$"):
+        tensorlift.collate([{"x": torch.ones(2)}, {"x": "a"}])
 
 
 @pytest.mark.parametrize("name", ERRORS)

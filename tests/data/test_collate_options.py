@@ -125,7 +125,9 @@ def test_errors_name_the_place():
             tensorlift.Collate(jagged=["x"], **option)
     with pytest.raises(ValueError, match="pin_memory: expected False with device="):
         tensorlift.Collate(pin_memory=True, device="cpu")
-    with pytest.raises(TypeError, match="pad: expected a collection of places, got 'x'"):
+    with pytest.raises(
+        TypeError, match=r"pad: expected a collection of places, such as .* got 'x'"
+    ):
         tensorlift.Collate(pad="x")
     with pytest.raises(
         ValueError, match=r'^samples\[0\]\["x"\]: padding_value: expected a number within'
@@ -136,13 +138,15 @@ def test_errors_name_the_place():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels_last": True}, "channels_last: expected a collection of places, got True."),
+        ({"channels_last": True}, "channels_last: expected a collection of places, such as"),
         ({"channel_dim": ["x"]}, "channel_dim: expected a mapping from places .* got \\['x'\\]."),
         ({"channel_dim": -1}, "channel_dim: expected a mapping from places .* got -1."),
         ({"channel_dim": {"x": 0.5}}, "channel_dim: expected an int for 'x', got 0.5."),
         ({"dtype": "float32"}, "dtype: expected a torch.dtype, a mapping .* got 'float32'. Pass"),
+        ({"dtype": {"x": "float32"}}, "dtype: expected a torch.dtype for 'x', got 'float32'. Pass"),
+        ({"dtype": [{"x": 1}]}, "got a list. Samples are for the object: collate_fn=tensorlift.C"),
         ({"dtype": {"x": np.float32}}, "dtype: expected .* got <class 'numpy.float32'>. Pass"),
-        ({"dtype": [np.zeros(3)]}, "dtype: expected .* got list. Pass"),
+        ({"dtype": np.zeros(3)}, "dtype: expected .* got ndarray. Pass"),
         ({"threads": 1.5}, "threads: expected a positive int or None, got 1.5"),
         ({"stream": 3, "device": "cpu"}, "stream: expected a torch.Stream or None, got 3"),
         ({"non_blocking": 0}, "non_blocking: expected True or False, got 0"),

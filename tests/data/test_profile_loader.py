@@ -118,12 +118,24 @@ def test_a_slow_collate_fn_that_gives_another_batch():
     loader = DataLoader(Samples(), batch_size=4, num_workers=2, collate_fn=collate)
     report = check(profile_loader(loader))
     assert report.verdict == "collating"
-    assert report.remedy.startswith("Let collate_fn do less")
+    assert report.remedy.startswith("Let tensorlift.Collate do what collate_fn does")
 
 
 def different_collate(samples, seconds):
     time.sleep(seconds)
     return default_collate(samples)["x"]
+
+
+def test_token_ids_are_no_arrays_where_collate_fn_pads_them():
+    samples = [{"tokens": [1] * n, "label": 1} for n in range(20, 60)]
+    report = check(profile_loader(DataLoader(samples, batch_size=20, collate_fn=pad_with_torch)))
+    assert report.verdict == "collating"
+    assert report.remedy.startswith("Let tensorlift.Collate do what collate_fn does")
+
+
+def pad_with_torch(samples):
+    tokens = [torch.tensor(sample["tokens"]) for sample in samples]
+    return torch.nn.utils.rnn.pad_sequence(tokens), torch.tensor([s["label"] for s in samples])
 
 
 def test_too_many_small_arrays():
@@ -523,7 +535,7 @@ def test_a_worker_that_pickles_while_it_reads_has_no_more_than_its_time():
 def facts(shares, **known):
     busiest = {where: 1 - of.get("waiting", 0.0) for where, of in shares.items()}
     defaults = {"num_workers": 2, "cores": 8, "cpu": 1.0, "leaves": 32.0, "arrays": 2.0}
-    defaults |= {"step": 0.1, "nbytes": 1e6, "pickled": 0.0}
+    defaults |= {"numbers": 0.0, "step": 0.1, "nbytes": 1e6, "pickled": 0.0}
     return Facts(shares=shares, busiest=busiest, **{**defaults, **known})
 
 

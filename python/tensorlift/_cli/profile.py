@@ -56,6 +56,11 @@ def _named(text: str) -> Any:
     module, _, name = text.partition(":")
     if not module or not name:
         raise CommandError(f"expected module:name such as train:loader, got {printable(text)}")
+    if module.endswith(".py"):
+        raise CommandError(
+            f"{printable(text)}: expected the name of a module, not of its file. Pass "
+            f"{printable(Path(module).stem)}:{printable(name)} in the folder of that file"
+        )
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -66,6 +71,17 @@ def _named(text: str) -> Any:
         ) from None
     for part in name.split("."):
         if not hasattr(found, part):
-            raise CommandError(f"{printable(text)}: the module has no {printable(part)}")
+            raise CommandError(
+                f"{printable(text)}: the module has no {printable(part)}{_loaders_of(found)}"
+            )
         found = getattr(found, part)
     return found
+
+
+def _loaders_of(module: Any) -> str:
+    """What may have been meant."""
+    loaders = (DataLoader, DevicePrefetcher)
+    names = [name for name, value in vars(module).items() if isinstance(value, loaders)]
+    if names:
+        return f". Its loaders: {printable(', '.join(names))}"
+    return ", nor a loader. Name a function without arguments that makes one"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from numbers import Number
+from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -177,7 +179,8 @@ def open_container(
     if isinstance(first, Sequence):
         return with_elements, first, None, _elements_of(batch, path)
     message = torch_collate.default_collate_err_msg_format.format(type(first))
-    raise TypeError(f"{path_text(0, path)}: {message}")
+    remedy = _remedy_for_kind(first, path)
+    raise TypeError(f"{path_text(0, path)}: {message}{remedy and '.'}{remedy}")
 
 
 def _values_of(batch: Sequence[Any], key: Any, path: Path) -> list[Any]:
@@ -284,10 +287,14 @@ def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Excep
     index = next((i for i, value in enumerate(batch) if not isinstance(value, like)), None)
     if index is None:
         return _like(error, f"{path_text(0, path)}: {error}") if path else error
+    odd = batch[index]
+    remedy = _remedy_for_kind(odd, path)
+    if isinstance(odd, str) and any(isinstance(v, float) and v != v for v in batch[:index]):
+        remedy = ' A number that is missing text, NaN, may be None or "" instead.'
     return _like(
         error,
         f"{path_text(index, path)}: expected {what} like {path_text(0, path)}, got "
-        f"{type(batch[index]).__name__}.",
+        f"{type(odd).__name__}.{remedy}",
     )
 
 
@@ -303,6 +310,19 @@ def _said_of_samples(error: Exception, path: Path) -> str:
     for said, remedy in _REMEDIES.items():
         text = re.sub(said, lambda _, remedy=remedy: remedy.format(place_name(path)), text)  # type: ignore[misc]
     return text
+
+
+def _remedy_for_kind(value: Any, path: Path) -> str:
+    """What helps where a value is of a kind of which there are no batches, if that is known."""
+    if value is None:
+        return " " + _LEFT_OUT.format(place_name(path))
+    if type(value).__name__ == "NAType":  # of pandas
+        return " Fill in what is missing, by fillna() of pandas for instance, or make it None."
+    if isinstance(value, datetime):  # pandas.Timestamp as well
+        return " Pass a number, for instance value.timestamp()."
+    if isinstance(value, PathLike):
+        return " Pass text, str(path)."
+    return ""
 
 
 def remedy_for_lengths(first: Any, other: Any, path: Path) -> str:
@@ -324,11 +344,12 @@ _RAGGED = (
 )
 
 
+_LEFT_OUT = 'Leave such samples out, or use tensorlift.Collate(optional={{{0}: "drop"}}).'
+
+
 # What the functions for lists of arrays advise, and what is the same for a collate_fn.
 _REMEDIES = {
     r"Use pad\(\) or jagged\(\) for a batch of different shapes, or cat\(\) to join them": _RAGGED,
-    r"Leave it out of the list\.": (
-        'Leave such samples out, or use tensorlift.Collate(optional={{{}: "drop"}}).'
-    ),
+    r"Leave it out of the list\.": _LEFT_OUT,
     r"Pass dtype=torch.int64": "Use tensorlift.Collate(dtype={{{}: torch.int64}})",
 }

@@ -101,15 +101,10 @@ class Collate:
         for name in ("pad", "jagged", "channels_last"):
             places = getattr(self, name)
             if isinstance(places, (str, bytes)) or not isinstance(places, Collection):
-                raise TypeError(f"{name}: expected a collection of places, got {places!r}.")
-        dtypes = self.dtype.values() if isinstance(self.dtype, Mapping) else [self.dtype]
-        for dtype in dtypes:
-            if dtype is not None and not isinstance(dtype, torch.dtype):
-                got = repr(dtype) if isinstance(dtype, (str, type)) else type(dtype).__name__
                 raise TypeError(
-                    "dtype: expected a torch.dtype, a mapping from places to those, or None, got "
-                    f"{got}. Pass for instance torch.float32."
+                    f"{name}: expected a collection of places, such as ['image'], got {places!r}."
                 )
+        _check_dtype(self.dtype)
         if isinstance(self.pad, Mapping):
             _check_pads(self.pad)
         if isinstance(self.jagged, Mapping):
@@ -280,6 +275,24 @@ def _hashable(option: Any) -> Any:
     return option
 
 
+def _check_dtype(dtype: Any) -> None:
+    if isinstance(dtype, (list, tuple)):
+        raise TypeError(
+            f"dtype: expected a torch.dtype, a mapping from places to those, or None, got a "
+            f"{type(dtype).__name__}. Samples are for the object: collate_fn=tensorlift.Collate(), "
+            "with its options, or collate_fn=tensorlift.collate."
+        )
+    places = dtype if isinstance(dtype, Mapping) else {None: dtype}
+    for place, wanted in places.items():
+        if wanted is None or isinstance(wanted, torch.dtype):
+            continue
+        expected = f"a torch.dtype for {place!r}"
+        if places is not dtype:
+            expected = "a torch.dtype, a mapping from places to those, or None"
+        got = repr(wanted) if isinstance(wanted, (str, type)) else type(wanted).__name__
+        raise TypeError(f"dtype: expected {expected}, got {got}. Pass for instance torch.float32.")
+
+
 def _check_pads(pad: Mapping[Any, Any]) -> None:
     for place, value in pad.items():
         try:
@@ -330,7 +343,8 @@ def _check_normalize(normalize: Mapping[Any, Normalize]) -> None:
     for place, how in normalize.items():
         if not isinstance(how, Normalize):
             raise TypeError(
-                f"normalize: expected a tensorlift.Normalize for {place!r}, got {how!r}."
+                f"normalize: expected a tensorlift.Normalize for {place!r}, got {how!r}. Pass "
+                "Normalize(mean, std)."
             )
 
 

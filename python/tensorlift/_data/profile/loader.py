@@ -76,6 +76,7 @@ def profile_loader(
         if verdict in ("collating", "many small arrays", "crossing"):
             begin("is tensorlift.collate faster?", 0)
             trial = try_ours(inner)
+            verdict = judge(facts, trial)
     advice = advise(facts, verdict, trial)
     contents = _contents(ran)
     return LoaderReport(
@@ -145,6 +146,7 @@ def _facts_of(ran: Ran, by_lane: dict[Lane, Shares], num_workers: int) -> Facts:
         cores=machine.cores(),
         cpu=sum(m.cpu for m in made) / sum(m.collated - m.began for m in made),
         leaves=fmean(content.leaves for content in contents),
+        numbers=fmean(content.numbers for content in contents),
         arrays=fmean(content.arrays for content in contents),
         nbytes=fmean(content.nbytes for content in contents),
         pickled=fmean(content.pickled for content in contents),

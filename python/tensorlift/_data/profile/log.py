@@ -43,6 +43,7 @@ class Content(NamedTuple):
     Attributes:
         samples: how many it was made of; 0 where they were no list.
         leaves: arrays, tensors and numbers in the samples.
+        numbers: those of Python among them.
         arrays: tensors and arrays in the batch.
         nbytes: of those.
         pickled: bytes of those that are no tensors.
@@ -51,6 +52,7 @@ class Content(NamedTuple):
 
     samples: int
     leaves: int
+    numbers: int
     arrays: int
     nbytes: int
     pickled: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..._text import format_bytes, format_time
@@ -49,6 +49,7 @@ class Facts:
         cores: of this machine, for this process.
         cpu: of reading and collating, the part that a core was needed for.
         leaves: arrays and numbers in the samples of a batch.
+        numbers: those of Python among them.
         arrays: in a batch.
         nbytes: of those.
         pickled: bytes of those that are no tensors.
@@ -61,6 +62,7 @@ class Facts:
     cores: int
     cpu: float
     leaves: float
+    numbers: float
     arrays: float
     nbytes: float
     pickled: float
@@ -77,8 +79,16 @@ class Facts:
         )
 
 
-def judge(facts: Facts) -> Verdict:
-    """What the others wait for."""
+def judge(facts: Facts, trial: Trial | NoTrial = "not measured") -> Verdict:
+    """What the others wait for.
+
+    Args:
+        facts: what is known.
+        trial: where it says that `collate_fn` is none like torch's, numbers of Python count for
+            nothing: a list of token ids is no more than one array there, whatever its length.
+    """
+    if trial == "another batch" or trial == "ours already":
+        facts = replace(facts, leaves=facts.leaves - facts.numbers)
     model = facts.share("consumer", "the model")
     if model >= _MODEL_ALONE:
         return "the model"
@@ -235,10 +245,16 @@ def _advise_on_collating(facts: Facts, verdict: Verdict, trial: Trial | NoTrial)
             f"pickled, {format_bytes(facts.pickled)}: {most}",
             gain,
         )
+    if trial == "another batch":
+        return Advice(
+            "Let tensorlift.Collate do what collate_fn does, if it has an option for that (pad, "
+            "jagged, dtype, channel_dim, normalize): it makes a batch in one pass, in one piece of "
+            f"shared memory. Or let collate_fn do less for each sample: {most}",
+            gain,
+        )
     if verdict == "collating":
         return Advice(
-            "Let collate_fn do less: what it does for each sample, or see whether "
-            f"tensorlift.Collate has an option for it (pad, jagged, dtype, channel_dim): {most}",
+            f"Let collate_fn do less for each sample: {most}",
             gain,
         )
     return Advice(

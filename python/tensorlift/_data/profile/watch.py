@@ -207,6 +207,7 @@ def _content(samples: Any, batch: Any, *, with_explanation: bool) -> Content:
     return Content(
         samples=len(samples) if isinstance(samples, (list, tuple)) else 0,
         leaves=sum(isinstance(leaf, _COLLATED) for leaf in leaves),
+        numbers=sum(isinstance(leaf, (int, float)) for leaf in leaves),
         arrays=len(made),
         nbytes=sum(sizes),
         pickled=sum(pickled),
