@@ -55,6 +55,10 @@ BatchOptions batch_options(Operation operation, const CommonArguments& arguments
   options.layout.operation = operation;
   parse_batch_options(arguments.dtype, arguments.channel_dim, arguments.memory_format,
                       arguments.out, arguments.pin_memory, arguments.threads, options);
+  if (options.out && arguments.device.is_none() && !options.out->is_cpu()) {
+    options.out_on_device = {arguments.non_blocking, arguments.stream};
+    return options;
+  }
   options.device = parse_device(arguments.device, arguments.non_blocking, arguments.stream,
                                 options.memory == OutputMemory::kPinned);
   return options;

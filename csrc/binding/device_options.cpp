@@ -83,6 +83,22 @@ void refuse_stream(py::handle stream, const std::string& got) {
   throw ValueError("stream: expected None for " + got + ", got " + repr_of(stream) + ".");
 }
 
+// A device other than the host.
+DeviceOptions ready_device(c10::Device device, bool non_blocking, py::handle stream) {
+  if (device.is_meta()) {
+    throw ValueError("device: expected a device with memory, got meta.");
+  }
+  make_ready(device);
+  if (!device.has_index()) device = c10::impl::VirtualGuardImpl(device.type()).getDevice();
+  const bool is_plain = !can_transfer_to(device.type());
+  if (is_plain) refuse_stream(stream, device.str());
+  DeviceOptions options{{device, std::nullopt, non_blocking}, is_plain};
+  if (is_plain) return options;
+  options.transfer.stream = parse_stream(stream, device);
+  refuse_capture(options.transfer);
+  return options;
+}
+
 }  // namespace
 
 c10::Device parse_device_name(py::handle device) {
@@ -113,7 +129,7 @@ void refuse_forked_child(const std::string& what) {
 std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_blocking,
                                           py::handle stream, bool pin_memory) {
   const bool is_non_blocking = parse_bool("non_blocking", non_blocking);
-  c10::Device parsed = device.is_none() ? c10::Device(c10::kCPU) : parse_device_name(device);
+  const c10::Device parsed = device.is_none() ? c10::Device(c10::kCPU) : parse_device_name(device);
   if (parsed.is_cpu()) {
     refuse_stream(stream, device.is_none() ? "device=None" : "a CPU");
     if (pin_memory) refuse_forked_child("pinned memory");
@@ -124,18 +140,11 @@ std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_bloc
         "pin_memory: expected False with device=, got True. Leave it out: staging "
         "memory is pinned anyhow.");
   }
-  if (parsed.is_meta()) {
-    throw ValueError("device: expected a device with memory, got meta.");
-  }
-  make_ready(parsed);
-  if (!parsed.has_index()) parsed = c10::impl::VirtualGuardImpl(parsed.type()).getDevice();
-  const bool is_plain = !can_transfer_to(parsed.type());
-  if (is_plain) refuse_stream(stream, parsed.str());
-  DeviceOptions options{{parsed, std::nullopt, is_non_blocking}, is_plain};
-  if (is_plain) return options;
-  options.transfer.stream = parse_stream(stream, parsed);
-  refuse_capture(options.transfer);
-  return options;
+  return ready_device(parsed, is_non_blocking, stream);
+}
+
+DeviceOptions parse_device_of(const at::Tensor& out, py::handle non_blocking, py::handle stream) {
+  return ready_device(out.device(), parse_bool("non_blocking", non_blocking), stream);
 }
 
 void parse_staging(py::handle chunk_bytes, py::handle buffers, py::handle threads) {

@@ -23,6 +23,10 @@ struct DeviceOptions {
 [[nodiscard]] std::optional<DeviceOptions> parse_device(py::handle device, py::handle non_blocking,
                                                         py::handle stream, bool pin_memory);
 
+// The device that an `out` lies on which is in no memory of the host: as above.
+[[nodiscard]] DeviceOptions parse_device_of(const at::Tensor& out, py::handle non_blocking,
+                                            py::handle stream);
+
 // Throws RuntimeError in a forked child of a process that used the accelerator. GIL held.
 void refuse_forked_child(const std::string& what);
 

@@ -191,6 +191,23 @@ std::uint32_t ElementCopies::add_strided(const ElementCopy::Key& key, const Arra
   return index;
 }
 
+std::int64_t ElementCopies::elements_before(const ElementCopy& copy, std::int64_t numel,
+                                            std::ptrdiff_t offset) const {
+  if (offset <= 0) return 0;
+  if (copy.write_dim_count == 0) return std::min<std::int64_t>(offset / copy.to_size, numel);
+  const Dim* dims = dims_.data() + copy.write_dims;
+  std::int64_t count = 0;
+  for (int d = 0; d < copy.write_dim_count; ++d) {
+    if (dims[d].size == 1) continue;
+    const std::int64_t index = offset / dims[d].stride;
+    if (index >= dims[d].size) return count + numel;
+    numel /= dims[d].size;
+    count += index * numel;
+    offset -= index * dims[d].stride;
+  }
+  return offset > 0 ? count + 1 : count;
+}
+
 void ElementCopies::clear() {
   copies_.clear();
   layouts_.clear();

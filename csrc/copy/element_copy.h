@@ -77,6 +77,11 @@ class ElementCopies {
 
   [[nodiscard]] const ElementCopy& operator[](std::uint32_t index) const { return copies_[index]; }
 
+  // How many of the `numel` elements of an array lie below `offset` bytes from the beginning of its
+  // slot. Where the slot's strides lie one within another.
+  [[nodiscard]] std::int64_t elements_before(const ElementCopy& copy, std::int64_t numel,
+                                             std::ptrdiff_t offset) const;
+
   // Copies elements [begin, end) of the `numel` of an array; `is_non_temporal`: plain ones past the
   // caches, see non_temporal.h.
   void run(const ElementCopy& copy, const char* source, char* slot, std::int64_t numel,

@@ -23,6 +23,19 @@ int helpful_threads(std::optional<int> threads, std::size_t nbytes, std::size_t 
   return std::min(threads ? *threads : default_threads(), helpful);
 }
 
+// Calls copy(from, to) for all of [begin, end), a piece at a time.
+template <typename Copy>
+void run_in_pieces(const char* begin, const char* end, std::optional<int> threads,
+                   std::size_t bytes_per_thread, Copy copy) {
+  const auto total = static_cast<std::size_t>(end - begin);
+  const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
+  auto copy_piece = [begin, end, &copy](std::int64_t piece) noexcept {
+    const char* from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
+    copy(from, from + std::min(kPieceBytes, static_cast<std::size_t>(end - from)));
+  };
+  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceFunction(copy_piece));
+}
+
 }  // namespace
 
 void GatherJobs::add(const ArrayView& view, std::int64_t numel, c10::ScalarType dtype, void* slot,
@@ -74,6 +87,34 @@ void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t row
   run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceFunction(copy_piece));
 }
 
+void GatherJobs::run_part_of_row(const char* first_row, const char* row, const char* begin,
+                                 const char* end, std::ptrdiff_t shift, std::optional<int> threads,
+                                 std::size_t bytes_per_thread) const {
+  const auto jobs_below = [this](const char* address) {
+    const auto job = std::partition_point(jobs_.begin(), jobs_.end(),
+                                          [address](const Job& j) { return j.slot < address; });
+    return static_cast<std::size_t>(job - jobs_.begin());
+  };
+  run_in_pieces(begin, end, threads, bytes_per_thread, [&](const char* from, const char* to) {
+    const std::size_t first = jobs_below(first_row + (from - row) + 1);  // at least 1
+    copy_between(first - 1, jobs_below(first_row + (to - row)), from, to, shift);
+  });
+}
+
+void GatherJobs::run_addresses(std::size_t work_begin, std::size_t work_end, const char* begin,
+                               const char* end, std::ptrdiff_t shift, std::optional<int> threads,
+                               std::size_t bytes_per_thread) const {
+  const auto jobs_done_by = [this](std::size_t work) {
+    const auto job = std::partition_point(jobs_.begin(), jobs_.end(),
+                                          [work](const Job& j) { return j.end_bytes <= work; });
+    return static_cast<std::size_t>(job - jobs_.begin());
+  };
+  const std::size_t first = jobs_done_by(work_begin), last = jobs_done_by(work_end);
+  run_in_pieces(begin, end, threads, bytes_per_thread, [&](const char* from, const char* to) {
+    copy_between(first, last, from, to, shift);
+  });
+}
+
 std::size_t GatherJobs::work_before(const char* address) const {
   const auto job = std::partition_point(
       jobs_.begin(), jobs_.end(), [address](const Job& earlier) { return earlier.slot < address; });
@@ -104,6 +145,19 @@ void GatherJobs::copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t s
                 end < job->end_bytes ? element_at(end) : numel, is_non_temporal_);
     if (clears_gaps_ && end >= job->end_bytes) clear_gap(slot + numel * copy.to_size);
     job_begin = job->end_bytes;
+  }
+}
+
+// Copies the elements of jobs [first_job, last_job) that lie at addresses [begin, end).
+void GatherJobs::copy_between(std::size_t first_job, std::size_t last_job, const char* begin,
+                              const char* end, std::ptrdiff_t shift) const {
+  for (std::size_t j = first_job; j < last_job; ++j) {
+    const Job& job = jobs_[j];
+    const ElementCopy& copy = copies_[job.copy];
+    const auto numel = static_cast<std::int64_t>((job.end_bytes - begin_bytes(j)) / copy.widest());
+    copies_.run(copy, job.source, job.slot + shift, numel,
+                copies_.elements_before(copy, numel, begin - job.slot),
+                copies_.elements_before(copy, numel, end - job.slot), is_non_temporal_);
   }
 }
 

@@ -86,6 +86,17 @@ class GatherJobs {
   void run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows, std::ptrdiff_t shift,
                 std::optional<int> threads, std::size_t bytes_per_thread = kBytesPerThread) const;
 
+  // Writes what lies at addresses [begin, end) of one of `rows` rows, which begins at `row` where
+  // the first one begins at `first_row`; slots are in the order of their addresses. The same for
+  // what lies there of the jobs that do the work [work_begin, work_end), whose slots may lie among
+  // each other. No address is one within an element.
+  void run_part_of_row(const char* first_row, const char* row, const char* begin, const char* end,
+                       std::ptrdiff_t shift, std::optional<int> threads,
+                       std::size_t bytes_per_thread) const;
+  void run_addresses(std::size_t work_begin, std::size_t work_end, const char* begin,
+                     const char* end, std::ptrdiff_t shift, std::optional<int> threads,
+                     std::size_t bytes_per_thread) const;
+
   // Forgets all jobs, keeps the memory.
   void clear();
 
@@ -105,6 +116,8 @@ class GatherJobs {
     return job == 0 ? 0 : jobs_[job - 1].end_bytes;
   }
   void copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t shift) const;
+  void copy_between(std::size_t first_job, std::size_t last_job, const char* begin, const char* end,
+                    std::ptrdiff_t shift) const;
   void copy_parts(std::int64_t begin, std::int64_t end, std::int64_t parts,
                   std::ptrdiff_t shift) const;
 

@@ -40,15 +40,12 @@ class StagingRing {
 
   [[nodiscard]] c10::Stream stream() const { return stream_; }
 
-  StagingLease lease(std::size_t nbytes, const StagingSettings& settings) {
-    const std::size_t wanted = std::max(nbytes, settings.chunk_bytes);
+  StagingLease lease(const StagingSettings& settings) {
+    const std::size_t wanted = settings.chunk_bytes;  // others were pinned before it was changed
     std::unique_lock lock(mutex_);
     for (;;) {
       const bool too_many = pinned_ > settings.buffers && !idle_.empty();
-      if (auto buffer = too_many ? nullptr : take_ready(wanted)) {
-        lock.unlock();
-        return awaited(std::move(buffer));
-      }
+      if (auto buffer = too_many ? nullptr : take_ready(wanted)) return {*this, std::move(buffer)};
       if (pinned_ < settings.buffers) return pin(wanted, lock);
       if (idle_.empty()) {
         given_back_.wait(lock);
@@ -232,9 +229,8 @@ void StagingLease::await() { buffer_->last_copy.synchronize(); }
 
 void StagingLease::unpin() noexcept { ring_->unpin(std::move(buffer_)); }
 
-StagingLease lease_staging(c10::Device device, std::size_t nbytes,
-                           const StagingSettings& settings) {
-  return ring_of(device).lease(nbytes, settings);
+StagingLease lease_staging(c10::Device device, const StagingSettings& settings) {
+  return ring_of(device).lease(settings);
 }
 
 c10::Stream staging_stream(c10::Device device) { return ring_of(device).stream(); }

@@ -15,7 +15,7 @@ namespace tensorlift {
 
 struct StagingSettings {
   std::size_t chunk_bytes = std::size_t{4} << 20;  // of a buffer
-  int buffers = 3;                                 // a device, at most, of whatever size
+  int buffers = 3;                                 // a device, at most
   std::optional<int> threads;  // that fill a buffer; none: as many as torch uses
 };
 [[nodiscard]] StagingSettings staging_settings();
@@ -50,11 +50,10 @@ class StagingLease {
   std::unique_ptr<StagingBuffer> buffer_;
 };
 
-// A buffer of chunk_bytes, or of `nbytes` where that is more, whose last copy has run. Pins one
-// where there are fewer than allowed, else waits until one is free. Throws c10::Error: no memory,
-// or a copy has failed. Any thread, without the GIL.
-[[nodiscard]] StagingLease lease_staging(c10::Device device, std::size_t nbytes,
-                                         const StagingSettings& settings);
+// A buffer of chunk_bytes whose last copy has run. Pins one where there are fewer than allowed,
+// else waits until one is free. Throws c10::Error: no memory, or a copy has failed. Any thread,
+// without the GIL.
+[[nodiscard]] StagingLease lease_staging(c10::Device device, const StagingSettings& settings);
 
 // The stream on which copies to the device run: the same for all callers, and none that torch gives
 // to others before it has given away all of its high priority.

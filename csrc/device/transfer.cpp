@@ -51,7 +51,7 @@ class Cutter {
         continue;
       }
       if (at >= limit_) break;
-      const std::size_t end = packed.chunk_end(offset_, limit_ - at);
+      const std::size_t end = packed.chunk_end(offset_, limit_ - at, limit_);
       if (!pieces.empty() && at + (end - offset_) > limit_) break;
       pieces.push_back({item_, offset_, end, at});
       at += slot_aligned(end - offset_);
@@ -111,9 +111,7 @@ class Transfer {
 
   // Fills a buffer and sends it.
   void send(const std::vector<TransferItem>& items, const std::vector<Piece>& pieces) const {
-    const Piece& last = pieces.back();
-    StagingLease buffer =
-        lease_staging(options_.device, last.at + last.end - last.begin, settings_);
+    StagingLease buffer = lease_staging(options_.device, settings_);
     for (const Piece& piece : pieces) {
       const PackedBytes& packed = items[piece.item].packed;
       packed.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,

@@ -109,4 +109,13 @@ at::Tensor build_view(TensorArena& arena, const at::Tensor& memory, c10::ScalarT
   return tensor;
 }
 
+at::Tensor build_alias(TensorArena& arena, const at::Tensor& tensor) {
+  at::Tensor alias =
+      tensor_of(arena, c10::Storage(tensor.storage()), tensor.key_set(), tensor.scalar_type());
+  c10::TensorImpl* impl = alias.unsafeGetTensorImpl();
+  impl->set_storage_offset(tensor.storage_offset());
+  impl->set_sizes_and_strides(tensor.sizes(), tensor.strides());
+  return alias;
+}
+
 }  // namespace tensorlift

@@ -55,4 +55,8 @@ namespace tensorlift {
                                     c10::ScalarType dtype, std::size_t offset,
                                     c10::IntArrayRef shape);
 
+// The same elements in the same memory, whatever becomes of the tensor object. Views to the
+// allocator, as above.
+[[nodiscard]] at::Tensor build_alias(TensorArena& arena, const at::Tensor& tensor);
+
 }  // namespace tensorlift

@@ -32,7 +32,7 @@ bool is_plain_strided(const at::Tensor& tensor) {
 
 bool has_plain_memory(const at::Tensor& tensor) {
   if (!is_plain_strided(tensor)) return false;
-  if (!tensor.device().is_cpu() || tensor.numel() == 0) return true;
+  if (tensor.is_meta() || tensor.numel() == 0) return true;
   const std::int64_t reach = reach_of(tensor);
   const c10::Storage& storage = tensor.storage();
   return reach >= 0 && storage.data() != nullptr &&

@@ -105,8 +105,9 @@ void check_writable(const at::Tensor& out, c10::Device device, const std::string
   }
 }
 
-void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype) {
-  check_writable(out, c10::kCPU, "out");
+void check_out(const at::Tensor& out, c10::Device device, c10::IntArrayRef shape,
+               c10::ScalarType dtype) {
+  check_writable(out, device, "out");
   if (out.sizes() != shape && out.numel() > 0) {
     refuse_out("out", "shape " + shape_text(shape), shape_text(out.sizes()),
                " Only an empty one is resized: leave it out to get a new tensor.");

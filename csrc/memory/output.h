@@ -26,8 +26,9 @@ enum class OutputMemory {
 // its own, no element at another's address, not needed for a gradient. `name` begins the message.
 void check_writable(const at::Tensor& out, c10::Device device, const std::string& name);
 
-// The same, and that it is of this shape, or empty; of this dtype, in the host's memory.
-void check_out(const at::Tensor& out, c10::IntArrayRef shape, c10::ScalarType dtype);
+// The same, and that it is of this shape, or empty; and of this dtype.
+void check_out(const at::Tensor& out, c10::Device device, c10::IntArrayRef shape,
+               c10::ScalarType dtype);
 
 // Bytes of a contiguous tensor. Throws ValueError where they are more than 64 bits.
 [[nodiscard]] std::size_t checked_nbytes(c10::IntArrayRef shape, c10::ScalarType dtype);

@@ -1,5 +1,7 @@
 #include "ops/batch.h"
 
+#include <c10/core/StreamGuard.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "errors.h"
 #include "input/date_units.h"
 #include "input/source_reader.h"
+#include "memory/build.h"
 #include "memory/output.h"
 #include "plan/normalized.h"
 #include "plan/promote.h"
@@ -29,9 +32,6 @@ namespace {
 constexpr std::size_t kJobsAtOnce = 32 << 10;
 
 void check_options(const BatchOptions& options) {
-  if (options.device && options.out) {
-    throw ValueError("out: expected None with device=, got a tensor. Leave one of them out.");
-  }
   if (!options.out) return;
   if (options.memory == OutputMemory::kPinned) {
     throw ValueError("pin_memory: expected False with out=, got True.");
@@ -97,11 +97,32 @@ void resize(const at::Tensor& out, const BatchPlan& plan) {
   out.unsafeGetTensorImpl()->set_sizes_and_strides(plan.layout.shape, plan.strides());
 }
 
+void mark_written(const at::Tensor& out) {
+  if (!out.is_inference()) out.unsafeGetTensorImpl()->bump_version();
+}
+
+at::Tensor copied_to(const at::Tensor& out, const at::Tensor& batch) {
+  const GilRelease release;
+  const DispatchGuard plain;
+  out.copy_(batch);
+  return out;
+}
+
+std::vector<Batch> sent(const std::vector<BatchToSend>& batches, const BatchOptions& options) {
+  const GilRelease release;
+  std::vector<Batch> made;
+  made.reserve(batches.size());
+  for (SentBatch& batch : send_batches(batches, options.device->transfer, options.threads)) {
+    made.push_back({std::move(batch.values), std::move(batch.sizes), {}});
+  }
+  return made;
+}
+
 Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   const Shape& shape = plan.layout.shape;
   at::Tensor fresh;
   if (options.out) {
-    check_out(*options.out, shape, plan.dtype);
+    check_out(*options.out, c10::kCPU, shape, plan.dtype);
   } else {
     fresh = make_fresh(plan, options.memory);
   }
@@ -110,7 +131,7 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
   warn_if_discarding(plan);  // runs Python code, which may raise, or change out
   std::optional<Destination> out;
   if (options.out) {
-    check_out(*options.out, shape, plan.dtype);
+    check_out(*options.out, c10::kCPU, shape, plan.dtype);
     if (options.out->sizes() != shape) resize(*options.out, plan);
     out = destination_of(*options.out);
   }
@@ -124,21 +145,54 @@ Batch on_host(const BatchPlan& plan, const BatchOptions& options) {
     gather(plan, target, /*is_warm=*/!fresh.defined(), options.threads);
     if (is_in_the_way) copy_tensor(target, *out, options.threads);
   });
-  if (out && !options.out->is_inference()) options.out->unsafeGetTensorImpl()->bump_version();
+  if (out) mark_written(*options.out);
   return {out ? *options.out : fresh, std::move(sizes), std::move(mask)};
+}
+
+// The caller's tensor on a device, which fits, as it is now. Runs Python code, which may raise.
+at::Tensor out_on_device(const BatchPlan& plan, const BatchOptions& options) {
+  const at::Tensor& out = *options.out;
+  const TransferOptions& device = options.device->transfer;
+  check_out(out, device.device, plan.layout.shape, plan.dtype);
+  warn_if_discarding(plan);
+  check_out(out, device.device, plan.layout.shape, plan.dtype);
+  if (out.sizes() != plan.layout.shape) {
+    std::optional<c10::StreamGuard> on_stream;  // whose memory it gets
+    if (device.stream) on_stream.emplace(*device.stream);
+    resize(out, plan);
+  }
+  TensorArena arena(1);
+  return build_alias(arena, out);
 }
 
 Batch on_device(const BatchPlan& plan, const BatchOptions& options) {
   std::vector<BatchToSend> batches{{plan, sizes_of_arrays(plan)}};
   if (plan.mask) batches.push_back({plan.mask->plan, {}});
-  std::vector<Batch> made = make_new_batches(batches, options);
+  if (options.out) {
+    batches[0].out = out_on_device(plan, options);
+  } else {
+    warn_if_discarding(plan);
+  }
+  std::vector<Batch> made = sent(batches, options);
+  if (options.out) {
+    made[0].values = *options.out;
+    mark_written(*options.out);
+  }
   if (plan.mask) made[0].mask = std::move(made[1].values);
   return std::move(made[0]);
 }
 
 Batch on_plain_device(const BatchPlan& plan, const BatchOptions& options) {
-  Batch batch = on_host(plan, options);
-  batch.values = to_plain_device(batch.values, *options.device);
+  BatchOptions to_host = options;
+  to_host.out.reset();
+  Batch batch = on_host(plan, to_host);
+  if (options.out) {
+    check_out(*options.out, options.device->transfer.device, plan.layout.shape, plan.dtype);
+    if (options.out->sizes() != plan.layout.shape) resize(*options.out, plan);
+    batch.values = copied_to(*options.out, batch.values);
+  } else {
+    batch.values = to_plain_device(batch.values, *options.device);
+  }
   if (batch.sizes.defined()) batch.sizes = to_plain_device(batch.sizes, *options.device);
   if (batch.mask.defined()) batch.mask = to_plain_device(batch.mask, *options.device);
   return batch;
@@ -164,12 +218,23 @@ JoinOptions with_dtype_of_out(const Sources& sources, const BatchOptions& option
   return result;
 }
 
+Batch on_device_of_out(const BatchPlan& plan, const BatchOptions& options) {
+  const at::Tensor& out = *options.out;
+  const c10::Device there_or_host = out.is_meta() ? c10::Device(c10::kCPU) : out.device();
+  check_out(out, there_or_host, plan.layout.shape, plan.dtype);
+  BatchOptions there = options;
+  const auto& [non_blocking, stream] = *options.out_on_device;
+  there.device = parse_device_of(out, non_blocking, stream);
+  return there.device->is_plain ? on_plain_device(plan, there) : on_device(plan, there);
+}
+
 Batch joined(const Items& items, const BatchOptions& options) {
   SourceReader reader{Items(items.all()), read_options(options)};
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
   truncate(reader.sources(), options.truncation);
   const BatchPlan plan(reader.sources(), with_dtype_of_out(reader.sources(), options));
+  if (options.out_on_device) return on_device_of_out(plan, options);
   if (!options.device) return on_host(plan, options);
   if (options.device->is_plain) return on_plain_device(plan, options);
   return on_device(plan, options);
@@ -219,16 +284,9 @@ Batch make_batch(const Items& items, const BatchOptions& options) {
 std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
                                     const BatchOptions& options) {
   for (const BatchToSend& batch : batches) warn_if_discarding(batch.plan);
+  if (options.device && !options.device->is_plain) return sent(batches, options);
   std::vector<Batch> made;
   made.reserve(batches.size());
-  if (options.device && !options.device->is_plain) {
-    const GilRelease release;
-    std::vector<SentBatch> sent = send_batches(batches, options.device->transfer, options.threads);
-    for (SentBatch& batch : sent) {
-      made.push_back({std::move(batch.values), std::move(batch.sizes), {}});
-    }
-    return made;
-  }
   for (const BatchToSend& batch : batches) {
     made.push_back({written(batch.plan, options), batch.sizes, {}});
     if (!options.device) continue;

@@ -16,12 +16,19 @@
 
 namespace tensorlift {
 
+struct OutOnDevice {
+  py::handle non_blocking, stream;  // arguments of the call
+};
+
 struct BatchOptions : JoinOptions {
   std::optional<std::int64_t> channel_dim;  // of every array: moved to the front
   bool reverses_channels = false;
   std::optional<at::Tensor> out;
   OutputMemory memory = OutputMemory::kPageable;
-  std::optional<DeviceOptions> device;  // none: in the host's memory
+  std::optional<DeviceOptions> device;  // none: in the host's memory, or where `out` is
+  // How an `out` on a device is written to, where `device` was not given. Not looked at before it
+  // is: what torch joins may be in a graph.
+  std::optional<OutOnDevice> out_on_device;
   std::optional<int> threads;
 };
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 import tensorlift
 from support.batches import OPTIONS, lists, options_for
-from support.device_fixtures import NAME
+from support.device_fixtures import NAME, needs_fake
 from support.inputs import same_bits
 
 
@@ -238,3 +238,46 @@ def test_pack(dtype, strategy):
 def test_pack_into_pinned_memory():
     packed = tensorlift.pack([[1, 2], [3]], 4, pin_memory=True)
     assert [part.is_pinned() for part in packed] == [True, True, False, False, False]
+
+
+def wide_rows():
+    """Batches of which a row, or an array with what is around it, is larger than a buffer."""
+    channels_last = {"memory_format": torch.channels_last}
+    photos, how = images(3, 90, 120, 3), {"channel_dim": -1, "scale": 1 / 255, "mean": [1, 2, 3]}
+    ragged = [photos[0], photos[1][:70], photos[2][:, :50]]
+    planes = images(3, 3, 90, 120)
+    yield "stack dim 1", "stack", images(3, 2, 9000), {"dim": 1}
+    yield "stack dim 1, cast", "stack", images(3, 2, 9000), {"dim": 1, "dtype": torch.float16}
+    yield "stack last dim", "stack", images(9000, 2, 3), {"dim": -1}
+    yield "cat dim 1", "cat", [*images(2, 2, 9000), *images(3, 2, 5)], {"dim": 1}
+    yield "pad images", "pad", ragged, {}
+    yield "pad CHW", "pad", ragged, {"channel_dim": -1, "pad_to_multiple_of": 32}
+    yield "pad left", "pad", ragged, {"padding_side": "left", "padding_value": 7}
+    yield "pad normalised", "pad", ragged, how
+    yield "pad in channels_last", "pad", ragged, {**how, **channels_last}
+    yield "pad 1-D", "pad", images(1, 40_000) + images(2, 20_001), {"padding_value": 9}
+    yield "slots among each other", "stack", planes, {"dim": 2, **channels_last}
+    yield "the same, joined", "cat", images(3, 1, 3, 90, 120), {"dim": 1, **channels_last}
+    yield "the same, normalised", "stack", photos, {**how, "dim": 1}
+    yield "strided", "stack", [p[::-2, ::-1].T for p in photos], {"dim": 1}
+
+
+@needs_fake
+@pytest.mark.parametrize("name", [name for name, *_ in wide_rows()])
+def test_what_is_larger_than_a_buffer_is_sent_in_parts(fake, name):
+    (operation, arrays, options), *_ = [case for n, *case in wide_rows() if n == name]
+    chunk, buffers = 8 << 10, 2
+    tensorlift.set_staging(chunk_bytes=chunk, buffers=buffers)
+    fake.reset_stats()
+    check_like_host(operation, arrays, **options)
+    copies = [int(entry.split()[1]) for entry in fake.log() if entry.startswith("h2d ")]
+    windows = -(-sum(copies) // chunk)
+    assert max(copies) <= chunk
+    assert 3 <= len(copies) <= windows + 3  # of sizes, and where two tensors meet
+    stats = fake.stats()
+    # Copies run as late as they may, all of them when the host waits for one: it does only where
+    # all buffers are on their way, and then fills as many again.
+    assert 1 <= stats["event_sync"] <= len(copies) // buffers
+    assert stats["h2d_pageable"] == stats["h2d_with_gil"] == 0
+    assert tensorlift._C.staging_bytes() == buffers * chunk
+    assert fake.live_pinned_bytes() == buffers * chunk

@@ -614,12 +614,6 @@ def test_no_copy_to_a_device_without_a_copy():
     )
 
 
-def test_out_and_device_exclude_each_other():
-    out = torch.empty(1, 3, dtype=torch.float64)
-    error = error_of(tensorlift.stack, [np.ones(3)], out=out, device=NAME)
-    assert error.startswith("ValueError: out: expected None with device=")
-
-
 @needs_fake
 def test_a_stream_of_another_device_is_refused():
     error = error_of(send, [np.ones(3)], stream=torch.Stream(f"{NAME}:1"))

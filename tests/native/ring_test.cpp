@@ -32,7 +32,9 @@ using Received = std::vector<unsigned char>;
 void send(unsigned char value, Received& received) {
   const c10::Device device = fake::torch_device(kDevice);
   const c10::Stream stream = staging_stream(device);
-  StagingLease lease = lease_staging(device, received.size(), kSettings);
+  StagingSettings settings = kSettings;  // as if set_staging() had changed them meanwhile
+  settings.chunk_bytes = std::max(kChunkBytes, received.size());
+  StagingLease lease = lease_staging(device, settings);
   std::memset(lease.data(), value, received.size());
   fake::streams().enqueue(fake::stream_index(stream), "h2d",
                           [from = lease.data(), to = received.data(), nbytes = received.size()] {

@@ -61,8 +61,9 @@ void write_packed(Bytes& bytes, Noise& noise, const PackedBytes& packed, const T
   const auto limit = kSlotAlignment * static_cast<std::size_t>(1 + bytes.below(16));
   const int threads = make_threads(bytes);
   for (std::size_t begin = 0; begin < packed.nbytes;) {
-    const std::size_t end = packed.chunk_end(begin, limit);
+    const std::size_t end = packed.chunk_end(begin, limit, limit);
     check(begin < end && end <= packed.nbytes, "windows of the packed follow on each other");
+    check(end - begin <= limit, "a window fits into a buffer");
     const Memory window(noise, end - begin);
     packed.write(begin, end, window.data(), threads, kSlotAlignment);
     std::memcpy(target.data() + begin, window.data(), end - begin);

@@ -23,11 +23,14 @@ FAULTS = {
     "cast_on_consumer": "a cast is launched on the caller's stream",
     "cast_too_early": "a cast is launched before its elements are sent",
     "own_memory_at_zero": "each part of a large array goes to the beginning of its memory",
+    "part_not_cut": "what is larger than a buffer is sent at once, by a larger one",
+    "part_from_its_row": "a part of a row is filled with the beginning of the row",
     "gaps_not_cleared": "older contents of the buffer are sent between small arrays",
     # The caller's own memory on the device.
     "out_not_awaited": "it is written to while the caller's stream still reads it",
     "out_not_ordered": "after an error the caller's stream does not wait for what was enqueued",
     "out_not_recorded": "its allocator is not told that the stream of the copies writes to it",
+    "out_resized_elsewhere": "an empty one gets memory of another stream, which may still use it",
     # Arrays in pinned memory.
     "pinned_not_recorded": "the allocator is not told of a copy out of pinned memory",
     "pinned_by_address": "the allocator is told an address that it does not know",
@@ -195,6 +198,23 @@ EDITS = [
         """    const c10::DataPtr& data = memory.storage().data_ptr();
     if (is_seeded("out_not_recorded")) return;
 """,
+    ),
+    Edit(
+        "plan/packed_bytes.cpp",
+        "if (part > limit) {",
+        'if (part > limit && !is_seeded("part_not_cut")) {',
+    ),
+    Edit(
+        "copy/gather.cpp",
+        "copies_.elements_before(copy, numel, begin - job.slot),",
+        """is_seeded("part_from_its_row")
+                    ? 0
+                    : copies_.elements_before(copy, numel, begin - job.slot),""",
+    ),
+    Edit(
+        "ops/batch.cpp",
+        "if (device.stream) on_stream.emplace",
+        'if (device.stream && !is_seeded("out_resized_elsewhere")) on_stream.emplace',
     ),
     Edit(
         "copy/gather.cpp",

@@ -200,6 +200,39 @@ def stacking(arrays: list[Array], device: torch.device) -> Ways:
     }
 
 
+def _small_batch_into(device: torch.device) -> Case:
+    arrays = small()
+    ours, pageable, pinned = (torch.empty(1000, 1024, device=device) for _ in range(3))
+    ways: Ways = {
+        "stack(out=)": lambda: [stack(arrays, out=ours)],
+        "out.copy_(torch.stack())": lambda: [pageable.copy_(torch.stack(shared(arrays)))],
+        "out.copy_(torch.stack().pin_memory())": lambda: [
+            pinned.copy_(torch.stack(shared(arrays)).pin_memory(), non_blocking=True)
+        ],
+    }
+    return _case("the same into out=", 1000, ways, at_least=(1, 1))
+
+
+def _large_array(device: torch.device) -> Case:
+    """Larger than all staging buffers together: sent in parts."""
+    arrays = floats(1, 4 * _LARGE)
+    ways = one_by_one(arrays, device) | {_LIMIT: _raw_copy(arrays, device)}
+    return _case("1 x float32 of 64 MiB", 1, ways, at_least=(1, 1))
+
+
+def _large_rows(device: torch.device) -> Case:
+    """Batches whose parts are not in the order of the arrays, or of rows larger than a buffer."""
+    arrays = floats(4, _LARGE)
+    ways: Ways = {
+        "stack(dim=1)": lambda: [stack(arrays, 1, device=device)],
+        "torch.stack(dim=1).to(device)": lambda: [torch.stack(shared(arrays), 1).to(device)],
+        "torch.stack(dim=1).pin_memory().to()": lambda: [
+            torch.stack(shared(arrays), 1).pin_memory().to(device, non_blocking=True)
+        ],
+    }
+    return _case("stack 4 x float32 of 16 MiB, dim=1", 4, ways, at_least=(1, 1))
+
+
 def _few_stacked(device: torch.device) -> Case:
     arrays = floats(64, 64)
     return _case("stack 64 x float32(64)", 64, stacking(arrays, device), at_least=(1, 1, 1))
@@ -274,8 +307,11 @@ def all_cases(device: torch.device, count: int) -> list[Callable[[], Case]]:
     return [
         partial(_small_list, device),
         partial(_small_batch, device),
+        partial(_small_batch_into, device),
         partial(_large_list, count, device),
         partial(_pinned_list, count, device),
+        partial(_large_array, device),
+        partial(_large_rows, device),
         partial(_image_batch, device),
         partial(_image_batch_chw, device),
         partial(_mixed_list, device),

@@ -63,14 +63,18 @@ def stack(
             (height, width, channels) with ``channel_dim=-1`` lie in memory as it asks for already,
             and are copied straight. None keeps a format that all arrays have, as
             :func:`torch.stack` does, and is contiguous else.
-        out: a CPU tensor of the result's shape, of any strides, to write to; an empty one is
-            resized. Without `dtype` it may have any dtype that the result's can be cast to. It may
-            share memory with the arrays: then they are read before it is written.
+        out: a tensor of the result's shape, of any strides, to write to; an empty one is resized.
+            Without `dtype` it may have any dtype that the result's can be cast to. It may share
+            memory with the arrays: then they are read before it is written. One on a device is
+            written to by one packed transfer, as :meth:`torch.Tensor.copy_` with `non_blocking`
+            would: after all that the stream was given before, and before what it is given next. It
+            must wait for another stream that uses the tensor.
         pin_memory: whether the result's memory is page-locked, for asynchronous transfers.
-        device: where the result is to be; None or a CPU for the host's memory. For an accelerator
-            the arrays are gathered into page-locked staging memory (:func:`tensorlift.staging`),
-            one part at a time; each part is sent while the next one is gathered. Where all arrays
-            have a dtype narrower than the result's, they are sent as they are and cast there.
+        device: where the result is to be; None for where `out` is, or a CPU for the host's memory;
+            with `out` no other than that of `out`. For an accelerator the arrays are gathered into
+            page-locked staging memory (:func:`tensorlift.staging`), one part at a time; each part
+            is sent while the next one is gathered. Where all arrays have a dtype narrower than the
+            result's, they are sent as they are and cast there.
         non_blocking: True returns as soon as everything was read. The arrays may be changed then,
             and the result may be used on the stream, which waits for the copies. With False the
             host waits for the copies as well.
@@ -90,15 +94,16 @@ def stack(
             `dtype` is not of floating-point numbers, or an array is complex, with `scale`.
         ValueError: no arrays, different shapes, an `out` that does not fit, a tensor that requires
             grad or is not in the host's memory, no accelerator to pin memory for, a `device` that
-            torch cannot use, a `stream` of another one, `device` together with `out` or
-            `pin_memory`; not one number of `mean` or `std` for each channel, one that is not
-            finite, a `std` that is not above 0, no 3 channels for "bgr". What torch raises a
-            RuntimeError for is one as well.
+            torch cannot use, a `stream` of another one, another `device` than that of `out`,
+            `pin_memory` together with `device` or `out`; not one number of `mean` or `std` for each
+            channel, one that is not finite, a `std` that is not above 0, no 3 channels for "bgr".
+            What torch raises a RuntimeError for is one as well.
         IndexError: `dim` or `channel_dim` is out of range.
         RuntimeError: torch cannot allocate the memory; `device` during a graph capture, or in a
             forked child.
 
-    All of this is found out before anything is written: after an error `out` is as it was.
+    All of this is found out before anything is written: after an error `out` is as it was, but for
+    one on a device, to which a transfer that fails may have written some.
 
     Example:
         >>> import numpy as np, tensorlift

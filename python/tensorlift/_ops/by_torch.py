@@ -49,9 +49,11 @@ def join(
     if normalize is not None and normalize[-1] == "bgr":
         tensors = [_in_opposite_order(index, tensor) for index, tensor in enumerate(tensors)]
     function = getattr(torch, operation)
+    on_stream = contextlib.nullcontext() if stream is None else stream
     try:
         if out is not None and dtype is None and not is_normalized:
-            return function(tensors, dim, out=out)  # type: ignore[no-any-return]
+            with on_stream:
+                return function(tensors, dim, out=out)  # type: ignore[no-any-return]
         batch = function(tensors, dim)
     except (RuntimeError, TypeError, ValueError) as error:
         if not refusal:
@@ -64,11 +66,12 @@ def join(
     elif dtype is not None:
         batch = batch.to(dtype)
     if out is not None:
-        return out.copy_(batch)
+        with on_stream:
+            return out.copy_(batch)
     if memory_format is not None:
         batch = batch.contiguous(memory_format=memory_format)
     if device is not None:
-        with contextlib.nullcontext() if stream is None else stream:
+        with on_stream:
             batch = batch.to(device, non_blocking=non_blocking)
     return batch.pin_memory() if pin_memory else batch  # type: ignore[no-any-return]
 

@@ -64,10 +64,10 @@ def stack(
     shape = stacked_shape(tensors, dim)
     tensors = normalized(tensors, normalization, dtype, out)
     strides = torch.stack(models(items, channel_dim, channel_order), dim).stride()
-    result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory)
+    result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory, target)
     for index, tensor in enumerate(tensors):
         result.select(dim, index).copy_(cast(tensor, result.dtype))
-    return on_device(finish(result, out, tensors), target, stream)
+    return on_device(finish(result, out, tensors, stream), target, stream)
 
 
 def cat(
@@ -94,14 +94,14 @@ def cat(
     tensors = read(items, dtype, channel_dim, threads, pass_over=True)
     shape, dim = joined_shape(tensors, dim)
     strides = torch.cat(models(items, channel_dim), dim).stride()
-    result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory)
+    result = make_output(shape, tensors, dtype, memory_format, strides, out, pin_memory, target)
     begin = 0
     for tensor in tensors:
         if tensor.shape == (0,):
             continue
         result.narrow(dim, begin, tensor.shape[dim]).copy_(cast(tensor, result.dtype))
         begin += tensor.shape[dim]
-    return on_device(finish(result, out, tensors, keeps_format=True), target, stream)
+    return on_device(finish(result, out, tensors, stream, keeps_format=True), target, stream)
 
 
 def pad(
@@ -143,7 +143,7 @@ def pad(
     shape = padded_shape(with_dimensions(read_ones), pad_to_multiple_of)
     tensors = with_dimensions(normalized(read_ones, normalization, dtype, out))
     sides = for_each("padding_side", sides, len(shape) - 1)
-    result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory)
+    result = make_output(shape, tensors, dtype, memory_format, None, out, pin_memory, target)
     result.copy_(_padding(padding_value, result.dtype))
     for slot, tensor in zip(result, tensors, strict=True):
         _place(slot, tensor.shape, sides).copy_(cast(tensor, result.dtype))
@@ -156,7 +156,7 @@ def pad(
         for slot, tensor in zip(written, tensors, strict=True):
             box = [tensor.shape[dim] for dim in dims]
             _place(slot, box, [sides[dim] for dim in dims]).fill_(1)
-    batch = finish(result, out, tensors)
+    batch = finish(result, out, tensors, stream)
     return padded(
         on_device(batch, target, stream),
         on_device(sizes, target, stream),
@@ -208,13 +208,13 @@ def jagged(
     if shape[0] > torch.iinfo(offsets_dtype).max:
         raise ValueError(f"offsets_dtype: expected torch.int64 for {shape[0]} rows.")
     strides = torch.cat(models(items, None)).stride()
-    result = make_output(shape, tensors, dtype, None, strides, out, pin_memory)
+    result = make_output(shape, tensors, dtype, None, strides, out, pin_memory, target)
     offsets = [0]
     for tensor in tensors:
         if len(tensor):  # one of shape (0,) may have fewer dimensions
             result[offsets[-1] : offsets[-1] + len(tensor)].copy_(cast(tensor, result.dtype))
         offsets.append(offsets[-1] + len(tensor))
-    values = finish(result, out, tensors)
+    values = finish(result, out, tensors, stream)
     return Jagged(
         on_device(values, target, stream),
         on_device(torch.tensor(offsets, dtype=offsets_dtype), target, stream),

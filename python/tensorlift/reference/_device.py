@@ -17,11 +17,13 @@ def check_device(
     pin_memory: bool = False,
     out: torch.Tensor | None = None,
 ) -> torch.device | None:
-    """The device with its index; None for the host's memory."""
+    """The device with its index, that of `out` where none is named; None for the host's memory."""
     if not isinstance(non_blocking, bool):
         raise TypeError(f"non_blocking: expected True or False, got {non_blocking!r}.")
     if not isinstance(pin_memory, bool):
         raise TypeError(f"pin_memory: expected True or False, got {pin_memory!r}.")
+    if device is None and isinstance(out, torch.Tensor) and out.device.type != "meta":
+        device = out.device
     resolved = None if device is None else _resolved(device)
     if resolved is None or resolved.type == "cpu":
         if stream is not None:
@@ -31,8 +33,8 @@ def check_device(
         raise TypeError(f"stream: expected a torch.Stream or None, got {stream!r}.")
     if stream is not None and stream.device != resolved:
         raise ValueError(f"stream: expected a stream of {resolved}, got one of {stream.device}.")
-    if pin_memory or out is not None:
-        raise ValueError("device: expected neither pin_memory nor out with it.")
+    if pin_memory:
+        raise ValueError("pin_memory: expected False with a device, got True.")
     return resolved
 
 
@@ -54,7 +56,7 @@ def on_device(
     tensor: torch.Tensor, device: torch.device | None, stream: torch.Stream | None
 ) -> torch.Tensor:
     """The tensor, or its copy on the device. Waits."""
-    if device is None:
+    if device is None or tensor.device == device:
         return tensor
     with contextlib.nullcontext() if stream is None else stream:
         return tensor.to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ def make_output(
     strides: Sequence[int] | None,
     out: torch.Tensor | None,
     pin_memory: bool,
+    target: torch.device | None,
 ) -> torch.Tensor:
     """Where the result is built; `out` itself is written to at the very end.
 
@@ -33,7 +35,7 @@ def make_output(
         result_dtype = out.dtype if out.dtype in CASTABLE else result_dtype
     check_pin_memory(pin_memory)
     if out is not None:
-        _check_out(out, shape, result_dtype)
+        _check_out(out, shape, result_dtype, target or torch.device("cpu"))
         if pin_memory or memory_format not in (None, torch.contiguous_format):
             raise ValueError("out: expected neither pin_memory nor memory_format with it.")
     if memory_format is None and strides is not None:
@@ -50,15 +52,17 @@ def make_output(
     )
 
 
-def _check_out(out: torch.Tensor, shape: list[int], dtype: torch.dtype) -> None:
+def _check_out(
+    out: torch.Tensor, shape: list[int], dtype: torch.dtype, device: torch.device
+) -> None:
     if not isinstance(out, torch.Tensor):
         raise TypeError(f"out: expected a torch.Tensor or None, got {out!r}.")
     is_filled = list(out.shape) == shape or out.numel() == 0
-    fits = out.device.type == "cpu" and is_filled and out.dtype == dtype
+    fits = out.device == device and is_filled and out.dtype == dtype
     if out.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError("out: expected a tensor that may be written to, got an inference tensor.")
     if not fits or lacks_memory(out) or needs_gradient(out):
-        raise ValueError(f"out: expected a CPU tensor of shape {shape} and {dtype}.")
+        raise ValueError(f"out: expected a tensor of shape {shape} and {dtype} on {device}.")
     addresses = torch.as_strided(torch.arange(reach(out)), out.shape, out.stride())
     if len(set(addresses.reshape(-1).tolist())) != out.numel():
         raise ValueError("out: expected a tensor whose elements have addresses of their own.")
@@ -68,6 +72,7 @@ def finish(
     result: torch.Tensor,
     out: torch.Tensor | None,
     tensors: list[torch.Tensor],
+    stream: torch.Stream | None,
     *,
     keeps_format: bool = False,
 ) -> torch.Tensor:
@@ -75,8 +80,9 @@ def finish(
         warnings.warn(COMPLEX_WARNING, UserWarning, stacklevel=3)
     if out is None:
         return result
-    if out.shape != result.shape:  # an empty one
-        out.resize_(result.shape)
-        if keeps_format:
-            out.as_strided_(result.shape, result.stride())
-    return out.copy_(result)
+    with contextlib.nullcontext() if stream is None else stream:
+        if out.shape != result.shape:  # an empty one
+            out.resize_(result.shape)
+            if keeps_format:
+                out.as_strided_(result.shape, result.stride())
+        return out.copy_(result)
