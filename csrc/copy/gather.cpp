@@ -154,7 +154,7 @@ void GatherJobs::copy_between(std::size_t first_job, std::size_t last_job, const
   for (std::size_t j = first_job; j < last_job; ++j) {
     const Job& job = jobs_[j];
     const ElementCopy& copy = copies_[job.copy];
-    const auto numel = static_cast<std::int64_t>((job.end_bytes - begin_bytes(j)) / copy.widest());
+    const auto numel = static_cast<std::int64_t>((job.end_bytes - begin_bytes(j)) >> copy.widest_bits);
     copies_.run(copy, job.source, job.slot + shift, numel,
                 copies_.elements_before(copy, numel, begin - job.slot),
                 copies_.elements_before(copy, numel, end - job.slot), is_non_temporal_);
