@@ -1,11 +1,11 @@
-"""Writes the benchmark tables of two pages, and draws the plots, from the recorded results.
+"""Writes the benchmark tables of three pages, and draws the plots, from the recorded results.
 
-    python benchmarks/report.py            # both pages between their marks, benchmarks/plots/*.png
+    python benchmarks/report.py            # the pages between their marks, benchmarks/plots/*.png
     python benchmarks/report.py --check    # only says whether the pages are up to date
 
 benchmarks/README.md has of each case the first peer, those of which a ratio is promised, and every
-loss; README.md has the rows of IN_README. Results are recorded on a machine that does nothing
-else, with
+loss; README.md has the rows of IN_README; python/docs/is-it-for-me.md has whatever is not won on
+one of the machines. Results are recorded on a machine that does nothing else, with
 
     python -m tensorlift bench --suite NAME --json benchmarks/results/NAME-WHERE.json
 
@@ -29,6 +29,7 @@ from tensorlift._text import format_time
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("<!-- tables of benchmarks/report.py -->", "<!-- end of the tables -->")
+NOT_WON = ("<!-- what benchmarks/report.py finds -->", "<!-- end of what it finds -->")
 FIGURES = ("<!-- figures of benchmarks/report.py -->", "<!-- end of the figures -->")
 IN_README = [  # case, peer; in the order of the page
     ("1000 x float32(64)", "[torch.from_numpy]"),
@@ -117,7 +118,7 @@ def cells(result: Result) -> tuple[str, ...]:
     ratio, promise = result["ratio"], result["at_least"]
     return (
         *(result["case"], f"`{result['peer']}`", ours, peer),
-        f"**{ratio:.2f}**" if ratio < 1 else f"{ratio:.2f}",
+        shown_ratio(ratio),
         f"{promise:g}" if promise else "",
     )
 
@@ -179,6 +180,35 @@ def figures(of: Sequence[Recording]) -> str:
     return f"Medians per array or sample, creation and release, on {origin(machine)}:\n\n{table}"
 
 
+def not_won(found: Sequence[Recording]) -> str:
+    """All cases that are lost or even on one of the machines; of the cells of a grid each kind."""
+    ratios: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for recording in found:
+        for result in report.comparisons(recording.results):
+            case = result["case"]
+            if "kind" in result:
+                case = f"{result['operation']}: {result['kind']}, any number"
+            if not report.is_ours_too(result):
+                at = ratios.setdefault((case, result["peer"]), {})
+                at.setdefault(recording.where, []).append(result["ratio"])
+    machines = sorted({recording.where for recording in found})
+    header = ("case", "peer", *machines)
+    rows = [header, ("---",) * len(header)]
+    for (case, peer), at in ratios.items():
+        worst = {machine: min(here) for machine, here in at.items()}
+        if min(worst.values()) > report.EVEN:
+            continue
+        shown = (worst.get(machine) for machine in machines)
+        rows.append((case, f"`{peer}`", *("" if r is None else shown_ratio(r) for r in shown)))
+    count = sum(len(here) for at in ratios.values() for here in at.values())
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"Of {count} comparisons on {len(machines)} machines:\n\n{table}"
+
+
+def shown_ratio(ratio: float) -> str:
+    return f"**{ratio:.2f}**" if ratio < 1 else f"{ratio:.2f}"
+
+
 def with_text(page: str, marks: tuple[str, str], text: str) -> str:
     """The page with `text` between the marks."""
     before, begin, rest = page.partition(marks[0])
@@ -211,10 +241,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--root", type=Path, default=ROOT, help="where the pages and plots are")
     options = parser.parse_args()
-    of = chosen(list(recordings(options.results)))
+    found = list(recordings(options.results))
+    of = chosen(found)
     written = {
         "README.md": (FIGURES, figures(of)),
         "benchmarks/README.md": (TABLES, tables(of)),
+        "python/docs/is-it-for-me.md": (NOT_WON, not_won(found)),
     }
     for name, (marks, text) in written.items():
         page = options.root / name

@@ -17,6 +17,7 @@ FOOTER = (
     "Times are medians per array; ratio = peer's / ours; spread = quartiles / median; even: within "
     "5 %."
 )
+EVEN = 1.05  # a ratio that differs from 1 by chance
 _RIGHT = ("ours", "peer's", "ratio", "spread")
 _STYLES = {"we win": "", "even": "", "WE LOSE": "bold red", "below promise": "yellow"}
 
@@ -33,7 +34,7 @@ def verdict(result: Result) -> str:
         return "WE LOSE"
     if promise and ratio < promise:
         return "below promise"
-    return "even" if ratio <= 1.05 else "we win"
+    return "even" if ratio <= EVEN else "we win"
 
 
 def spread(result: Result) -> float:
@@ -60,7 +61,7 @@ def row(result: Result) -> tuple[str, ...]:
 def summary(results: Sequence[Result]) -> str:
     """How often we win, and every loss once more by name."""
     lost = [result for result in results if verdict(result) == "WE LOSE"]
-    won = sum(result["ratio"] > 1.05 for result in results)
+    won = sum(result["ratio"] > EVEN for result in results)
     below = sum(result["ratio"] < (result["at_least"] or 0) for result in results)
     lines = [
         f"{len(results)} comparisons: {won} won, {len(results) - won - len(lost)} even, "
