@@ -135,6 +135,13 @@ def test_errors_name_the_place():
         tensorlift.Collate(pad={"x": -1})([{"x": np.ones(1, np.uint8)}])
 
 
+def test_what_jagged_cannot_join_is_for_pad():
+    samples = [{"x": np.ones((2, n))} for n in (3, 4)]
+    with pytest.raises(ValueError, match=r"use tensorlift.Collate\(pad=\[\"x\"\]\) for more"):
+        tensorlift.Collate(jagged=["x"])(samples)
+    tensorlift.Collate(pad=["x"])(samples)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

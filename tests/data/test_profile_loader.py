@@ -631,6 +631,8 @@ def test_a_trial_is_what_it_says():
     advice = advise(known, judge(known), measured)
     assert "24 ms instead of 100 ms (4.2 times as fast, measured)" in advice.remedy
     assert advice.gain == pytest.approx(4)  # of the worker's share
+    much = trial.Trial(trial.Cost(0.998, 0.002), trial.Cost(0.004, 0.001))
+    assert "(200 times as fast, measured)" in advise(known, judge(known), much).remedy
 
 
 # ---- what is shown ----------------------------------------------------------------------------

@@ -350,6 +350,7 @@ _LEFT_OUT = 'Leave such samples out, or use tensorlift.Collate(optional={{{0}: "
 # What the functions for lists of arrays advise, and what is the same for a collate_fn.
 _REMEDIES = {
     r"Use pad\(\) or jagged\(\) for a batch of different shapes, or cat\(\) to join them": _RAGGED,
+    r"use pad\(\) for more": "use tensorlift.Collate(pad=[{}]) for more",
     r"Leave it out of the list\.": _LEFT_OUT,
     r"Pass dtype=torch.int64": "Use tensorlift.Collate(dtype={{{}: torch.int64}})",
 }

@@ -19,7 +19,7 @@ class Normalize:
     Args:
         mean: what is subtracted: one number, or one for each channel; None is 0.
         std: what is divided by, likewise; None is 1.
-        scale: what is multiplied by first.
+        scale: what is multiplied by first: 1/255 for images of uint8, 1 for those from 0 to 1.
         channel_order: "bgr" for images whose channels are blue, green and red, as OpenCV has them;
             they become red, green and blue, which is the order of `mean` and `std`.
 

@@ -220,7 +220,7 @@ def _advise_on_collating(facts: Facts, verdict: Verdict, trial: Trial | NoTrial)
         return Advice(
             "collate_fn=tensorlift.collate: a batch of this loader takes "
             f"{format_time(sum(trial.ours))} instead of {format_time(sum(trial.theirs))} "
-            f"({trial.ratio:.2g} times as fast, measured): {_times(gain)} steps a second.",
+            f"({_two_digits(trial.ratio)} times as fast, measured): {_times(gain)} steps a second.",
             gain,
         )
     gain = _gain(facts, dict.fromkeys(stages, 0.0))
@@ -295,4 +295,9 @@ def _gain(facts: Facts, factors: Mapping[Stage, float]) -> float:
 def _times(gain: float, *, at_most: bool = False) -> str:
     if gain < _NOTICED:
         return "hardly more"
-    return f"{'at most' if at_most else 'about'} {gain:.2g} times as many"
+    return f"{'at most' if at_most else 'about'} {_two_digits(gain)} times as many"
+
+
+def _two_digits(number: float) -> str:
+    """As 3.4 and 120."""
+    return f"{float(f'{number:.2g}'):g}"
