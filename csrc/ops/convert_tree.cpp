@@ -71,7 +71,11 @@ Node Reader::read_container(PyObject* value) {
     return with_children(std::move(node), read_mappings(value, keys, nullptr));
   }
   if (PyList_CheckExact(value) || PyTuple_CheckExact(value)) {  // torch makes lists of tuples
-    return with_children(Node(Node::Kind::kList), read_sequences(value, nullptr));
+    const Values values = values_of(value);
+    Node node(Node::Kind::kList);
+    node.children.reserve(values.at(0).size());
+    for (PyObject* element : values.at(0)) node.children.push_back(read(element));
+    return node;
   }
   const CollateFunction how = CollateFunctions::of(py::none())->find(value);
   if (how.joining == Joining::kNamedTuple) {
