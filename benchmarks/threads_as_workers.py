@@ -3,20 +3,26 @@
     python benchmarks/threads_as_workers.py [--turns N]
 
 Each line is the fastest of N turns; the ways of a table take turns. Results are compared first.
-Runs on any Python, with torchdata, and says whether the GIL was on.
+Memory is what the process and its workers hold beside what it held before the loader: the sum of
+their proportional set sizes, the largest of those seen during an epoch, in a process of its own.
+Runs on any Python on Linux, with torchdata or without, and says whether the GIL was on.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import multiprocessing
+import os
 import platform
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +92,18 @@ def by_processes(dataset: Samples, collate: Callable[[Any], Any]) -> Iterable[An
     return loader
 
 
+def loaders_of(data: Samples) -> dict[str, Callable[[], Iterable[Any]]]:
+    """The ways to load them, by their names."""
+    loaders: dict[str, Callable[[], Iterable[Any]]] = {
+        "two processes, default_collate": partial(by_processes, data, default_collate),
+        "two processes, tensorlift.collate": partial(by_processes, data, tensorlift.collate),
+        "two threads, tensorlift.collate": partial(by_threads, data),
+    }
+    if importlib.util.find_spec("torchdata") is not None:
+        loaders["ParallelMapper on two threads, tensorlift.collate"] = partial(by_nodes, data)
+    return loaders
+
+
 def on_threads(count: int, side: int) -> None:
     """So many threads collate all batches together, each its own samples."""
     barrier = threading.Barrier(count)
@@ -110,6 +128,32 @@ def whole_epoch(loader: Callable[[], Iterable[Any]]) -> None:
 
 def first_batch(loader: Callable[[], Iterable[Any]]) -> None:
     next(iter(loader()))
+
+
+def held_by(processes: Iterable[int]) -> int:
+    """Bytes; what several of them share counts once."""
+    texts = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in processes)
+    lines = (line.split() for text in texts for line in text.splitlines())
+    return sum(int(words[1]) << 10 for words in lines if words[0] == "Pss:")
+
+
+def memory_of(name: str, side: int) -> int:
+    """Bytes that a loader of that name takes, its workers included. In a fresh process."""
+    loader = loaders_of(Samples(side))[name]
+    tensorlift.collate([Samples(side)[0]])
+    before = held_by([os.getpid()])
+    most = 0
+    for number, _batch in enumerate(loader()):
+        if number % 10 == 5:
+            workers = [child.pid for child in multiprocessing.active_children() if child.pid]
+            most = max(most, held_by([os.getpid(), *workers]))
+    return most - before
+
+
+def in_a_fresh_process(name: str, side: int) -> int:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(memory_of, name, side).result()
 
 
 def timed(ways: dict[str, Way], turns: int) -> dict[str, float]:
@@ -155,18 +199,17 @@ def main() -> int:
 
     for side in CALLS:
         data = Samples(side)
-        loaders: dict[str, Callable[[], Iterable[Any]]] = {
-            "two processes, default_collate": partial(by_processes, data, default_collate),
-            "two processes, tensorlift.collate": partial(by_processes, data, tensorlift.collate),
-            "two threads, tensorlift.collate": partial(by_threads, data),
-            "ParallelMapper on two threads, tensorlift.collate": partial(by_nodes, data),
-        }
+        loaders = loaders_of(data)
         first = [next(iter(loader()))["image"] for loader in loaders.values()]
         assert all(torch.equal(image, first[0]) for image in first)
         epochs = {name: partial(whole_epoch, loader) for name, loader in loaders.items()}
         show(f"{BATCHES} batches of {BATCH} arrays of (3, {side}, {side})", timed(epochs, turns))
         begins = {name: partial(first_batch, loader) for name, loader in loaders.items()}
         show("the first batch", timed(begins, turns))
+        print("\nmemory")
+        for name in loaders:
+            held = sorted(in_a_fresh_process(name, side) for _ in range(turns))
+            print(f"  {name:52}{held[len(held) // 2] / 1e6:10.1f} MB")
     return 0
 
 
