@@ -8,11 +8,15 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
+import os
 import pickle
 import random
 import re
+import subprocess
+import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +36,7 @@ from tensorlift import profile_loader
 from tensorlift._data.profile import loader as profile
 from tensorlift._data.profile import report as report_module
 from tensorlift._data.profile import trial, watch
+from tensorlift._data.profile.core_seconds import core_seconds
 from tensorlift._data.profile.log import CONSUMER, Lane, Log
 from tensorlift._data.profile.run import Ran
 from tensorlift._data.profile.shares import shares_by_lane, shares_by_place
@@ -562,6 +567,27 @@ def test_advice_on_reading(known, verdict, remedy, gain):
     assert judge(known) == verdict
     assert advice.remedy.startswith(remedy)
     assert advice.gain == pytest.approx(gain)
+
+
+@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="needs Linux")
+def test_a_core_that_others_have_is_needed_all_the_same():
+    """Whoever waits for a core would gain nothing by more workers, as one who waits for a disk."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    program = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    try:
+        with subprocess.Popen(program, stdout=subprocess.PIPE) as other:
+            other.stdout.readline()
+            began = time.perf_counter(), time.process_time(), core_seconds()
+            while time.process_time() < began[1] + 0.3:
+                pass
+            ended = time.perf_counter(), time.process_time(), core_seconds()
+            other.kill()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    took, on_core, needed = (end - begin for end, begin in zip(ended, began, strict=True))
+    assert on_core < 0.8 * took  # the other has had its share
+    assert needed > 0.9 * took
 
 
 def test_advice_on_reading_without_workers():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..._ops.explanation import Explanation
+from .core_seconds import core_seconds
 from .stages import Stage, Where
 
 #: Which collate function has made a batch: see trial.py.
@@ -69,7 +70,7 @@ class Made:
         read: when its samples were there.
         collated: when the batch was.
         noted: when its content was.
-        cpu: seconds on cores meanwhile, all threads of the process together.
+        cpu: seconds meanwhile for which a core was needed, as of `core_seconds`.
         content: of the first batches of a process alone.
         way: which collate function made it, where there are two.
         sent: when its pickling began and ended.
@@ -116,7 +117,7 @@ class Log:
     def begin_next(self) -> None:
         """The loader is asked for a batch."""
         self._thread = threading.get_ident()
-        self._cpu = time.process_time()
+        self._cpu = core_seconds()
         self._until = now()
 
     def end_next(self) -> None:

@@ -8,7 +8,6 @@ a worker carries marks, which note the time when they are pickled and when they 
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from ..._ops.explain import explain
 from ..loader_copy import with_arguments
 from ..tree import leaves_of
+from .core_seconds import core_seconds
 from .log import Content, Log, Made, Way, now
 
 _COUNTED = 4  # batches of a process whose content is looked at
@@ -72,7 +72,7 @@ class WatchedCollate:
         read = now()
         batch, way = self.collate(samples)
         collated = now()
-        cpu = time.process_time()
+        cpu = core_seconds()
         content = None
         if self._calls < _COUNTED:
             content = _content(samples, batch, with_explanation=self._calls == 0)
@@ -172,7 +172,7 @@ class WatchedQueue:
         """In a worker: begins with the next batch. Elsewhere: what a worker has put, and when."""
         if get_worker_info() is not None:
             item = self._queue.get(block, timeout)
-            _task.cpu = time.process_time()
+            _task.cpu = core_seconds()
             _task.began = now()
             return item
         if self._log is None:
