@@ -36,6 +36,10 @@ struct ElementCopy {
 
   // How many bytes an element has, before or after, whichever is more: a power of 2.
   [[nodiscard]] std::size_t widest() const { return std::size_t{1} << widest_bits; }
+  // How many elements are in so many bytes of them.
+  [[nodiscard]] std::int64_t elements_in(std::size_t nbytes) const {
+    return static_cast<std::int64_t>(nbytes >> widest_bits);
+  }
 
   Key key;
   // Not for a run; places in the vectors of ElementCopies:

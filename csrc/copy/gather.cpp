@@ -136,10 +136,9 @@ void GatherJobs::copy_bytes(std::size_t begin, std::size_t end, std::ptrdiff_t s
     if (job + 2 < jobs_.end()) __builtin_prefetch(job[2].source);
     const ElementCopy& copy = copies_[job->copy];
     char* slot = job->slot + shift;
-    const auto numel = static_cast<std::int64_t>((job->end_bytes - job_begin) >> copy.widest_bits);
+    const auto numel = copy.elements_in(job->end_bytes - job_begin);
     const auto element_at = [&](std::size_t byte) {
-      const std::size_t up = byte - job_begin + copy.widest() - 1;
-      return std::min(static_cast<std::int64_t>(up >> copy.widest_bits), numel);
+      return std::min(copy.elements_in(byte - job_begin + copy.widest() - 1), numel);
     };
     copies_.run(copy, job->source, slot, numel, begin > job_begin ? element_at(begin) : 0,
                 end < job->end_bytes ? element_at(end) : numel, is_non_temporal_);
@@ -154,7 +153,7 @@ void GatherJobs::copy_between(std::size_t first_job, std::size_t last_job, const
   for (std::size_t j = first_job; j < last_job; ++j) {
     const Job& job = jobs_[j];
     const ElementCopy& copy = copies_[job.copy];
-    const auto numel = static_cast<std::int64_t>((job.end_bytes - begin_bytes(j)) >> copy.widest_bits);
+    const auto numel = copy.elements_in(job.end_bytes - begin_bytes(j));
     copies_.run(copy, job.source, job.slot + shift, numel,
                 copies_.elements_before(copy, numel, begin - job.slot),
                 copies_.elements_before(copy, numel, end - job.slot), is_non_temporal_);
@@ -167,7 +166,7 @@ void GatherJobs::copy_parts(std::int64_t begin, std::int64_t end, std::int64_t p
   std::size_t job_begin = 0;
   for (const Job& job : jobs_) {
     const ElementCopy& copy = copies_[job.copy];
-    const auto numel = static_cast<std::int64_t>((job.end_bytes - job_begin) >> copy.widest_bits);
+    const auto numel = copy.elements_in(job.end_bytes - job_begin);
     copies_.run(copy, job.source, job.slot + shift, numel, numel / parts * begin,
                 numel / parts * end, is_non_temporal_);
     job_begin = job.end_bytes;
