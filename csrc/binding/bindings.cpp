@@ -305,40 +305,60 @@ void define_batches(py::module_& module) {
       "check_threads", [](py::handle threads) { static_cast<void>(parse_threads(threads)); },
       py::arg("threads"), "Raises where it is no positive int or None.");
   module.def(
+      "explain_sent",
+      [](py::handle arrays, py::handle dtype, py::handle device, py::handle non_blocking,
+         py::handle pack) -> py::object {
+        const auto target = parse_device(device, non_blocking, py::none(), false);
+        if (!target) return py::none();
+        const Packing packing = parse_bool("pack", pack) ? Packing::kSlabs : Packing::kAlone;
+        return explain_sent(arrays, parse_dtype(dtype), *target, packing);
+      },
+      py::arg("arrays"), py::arg("dtype"), py::arg("device"), py::arg("non_blocking"),
+      py::arg("pack"),
+      "(entries, error, transfer): see tensorlift.explain; None where that is the host.");
+  module.def(
       "explain_batch",
-      [](py::handle arrays, py::handle operation, py::handle dim, py::handle pad_to_multiple_of,
-         py::handle max_length, py::handle truncate, py::handle dtype, py::handle channel_dim,
-         py::handle channel_order, py::handle scale, py::handle mean, py::handle std) {
-        BatchOptions options = batch_options(parse_operation(operation),
-                                             {dtype, channel_dim, py::none(), py::none(), Py_False,
-                                              py::none(), Py_True, py::none(), py::none()});
+      [](py::handle arrays, py::handle operation, py::handle dim, py::handle padding_value,
+         py::handle pad_to_multiple_of, py::handle max_length, py::handle truncate, py::handle mask,
+         py::handle mask_dim, py::handle offsets_dtype, py::handle dtype, py::handle channel_dim,
+         py::handle channel_order, py::handle scale, py::handle mean, py::handle std,
+         py::handle memory_format, py::handle device, py::handle non_blocking) {
+        BatchOptions options = batch_options(
+            parse_operation(operation), {dtype, channel_dim, memory_format, py::none(), Py_False,
+                                         device, non_blocking, py::none(), py::none()});
         parse_dim(dim, options);
-        const py::int_ zero(0);
-        parse_padding({.padding_value = zero,
+        parse_padding({.padding_value = padding_value,
                        .pad_to_multiple_of = pad_to_multiple_of,
                        .max_length = max_length,
-                       .truncate = truncate},
+                       .truncate = truncate,
+                       .mask = mask,
+                       .mask_dim = mask_dim},
                       options);
         parse_normalize({scale, mean, std, channel_order}, options);
+        const c10::ScalarType offsets = parse_offsets_dtype(offsets_dtype);
+        if (options.layout.operation == Operation::kJagged) options.sizes_dtype = offsets;
         ignore_unused(options);
         return explain_batch(arrays, options);
       },
-      py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("pad_to_multiple_of"),
-      py::arg("max_length"), py::arg("truncate"), py::arg("dtype"), py::arg("channel_dim"),
+      py::arg("arrays"), py::arg("operation"), py::arg("dim"), py::arg("padding_value"),
+      py::arg("pad_to_multiple_of"), py::arg("max_length"), py::arg("truncate"), py::arg("mask"),
+      py::arg("mask_dim"), py::arg("offsets_dtype"), py::arg("dtype"), py::arg("channel_dim"),
       py::arg("channel_order"), py::arg("scale"), py::arg("mean"), py::arg("std"),
-      "(entries, shape, dtype, error): see tensorlift.explain.");
+      py::arg("memory_format"), py::arg("device"), py::arg("non_blocking"),
+      "(entries, shape, dtype, error, transfer): see tensorlift.explain.");
   module.def(
       "explain_pack",
       [](py::handle arrays, py::handle max_tokens, py::handle strategy, py::handle truncate,
-         py::handle dtype) {
+         py::handle dtype, py::handle device, py::handle non_blocking) {
         PackOptions options{
             batch_options(Operation::kJagged, {dtype, py::none(), py::none(), py::none(), Py_False,
-                                               py::none(), Py_True, py::none(), py::none()})};
+                                               device, non_blocking, py::none(), py::none()})};
         parse_packing(max_tokens, strategy, truncate, options);
         return explain_pack(arrays, options);
       },
       py::arg("arrays"), py::arg("max_tokens"), py::arg("strategy"), py::arg("truncate"),
-      py::arg("dtype"), "(entries, shape, dtype, error, rows): see tensorlift.explain.");
+      py::arg("dtype"), py::arg("device"), py::arg("non_blocking"),
+      "(entries, shape, dtype, error, transfer, rows): see tensorlift.explain.");
 }
 
 void define_memory(py::module_& module) {

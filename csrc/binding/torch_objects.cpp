@@ -67,6 +67,10 @@ py::object dtype_object(c10::ScalarType dtype) {
   return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype)));
 }
 
+py::object device_object(c10::Device device) {
+  return py::reinterpret_steal<py::object>(THPDevice_New(device));
+}
+
 c10::Device device_named(py::handle name) {
   const py::handle type(reinterpret_cast<PyObject*>(&THPDeviceType));  // without an import
   const py::object device = type(name);

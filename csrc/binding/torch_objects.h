@@ -37,6 +37,7 @@ namespace tensorlift {
 
 // The torch.dtype, borrowed: torch keeps them.
 [[nodiscard]] py::object dtype_object(c10::ScalarType dtype);
+[[nodiscard]] py::object device_object(c10::Device device);
 // torch.device(name): throws py::error_already_set where torch does not know it.
 [[nodiscard]] c10::Device device_named(py::handle name);
 

@@ -123,6 +123,8 @@ class BatchTransfer {
     };
   }
 
+  [[nodiscard]] bool is_converted_there() const { return sent_ != plan_.dtype; }
+
   // What has arrived.
   [[nodiscard]] SentBatch result(TensorArena& arena, const std::vector<TransferItem>& items) const {
     SentBatch sent = new_result(arena, items);
@@ -222,20 +224,33 @@ class BatchTransfer {
   std::size_t first_item_ = 0;
 };
 
+// The items keep pointers to them.
+std::vector<BatchTransfer> transfers_of(const std::vector<BatchToSend>& batches,
+                                        std::vector<TransferItem>& items) {
+  std::vector<BatchTransfer> transfers;
+  transfers.reserve(batches.size());
+  for (const BatchToSend& batch : batches) transfers.emplace_back(batch).add_to(items);
+  return transfers;
+}
+
 }  // namespace
 
 std::vector<SentBatch> send_batches(const std::vector<BatchToSend>& batches,
                                     const TransferOptions& device, std::optional<int> threads) {
-  std::vector<BatchTransfer> transfers;
-  transfers.reserve(batches.size());  // jobs point into them
   std::vector<TransferItem> items;
-  for (const BatchToSend& batch : batches) transfers.emplace_back(batch).add_to(items);
+  const std::vector<BatchTransfer> transfers = transfers_of(batches, items);
   send(items, device, threads);
 
   TensorArena arena(2 * batches.size());
   std::vector<SentBatch> sent;
   for (const BatchTransfer& transfer : transfers) sent.push_back(transfer.result(arena, items));
   return sent;
+}
+
+BatchRoute route_of(const std::vector<BatchToSend>& batches) {
+  std::vector<TransferItem> items;
+  const std::vector<BatchTransfer> transfers = transfers_of(batches, items);
+  return {count_copies(items), transfers[0].is_converted_there()};
 }
 
 }  // namespace tensorlift

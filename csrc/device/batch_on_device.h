@@ -32,4 +32,11 @@ struct SentBatch {
                                                   const TransferOptions& device,
                                                   std::optional<int> threads);
 
+// How they would be sent.
+struct BatchRoute {
+  TransferCounts counts;
+  bool is_converted_there;  // the first one: cast or normalised on the device
+};
+[[nodiscard]] BatchRoute route_of(const std::vector<BatchToSend>& batches);
+
 }  // namespace tensorlift

@@ -68,6 +68,24 @@ class Cutter {
   std::size_t offset_ = 0;
 };
 
+std::size_t section_end(const Section& section) {
+  return section.packed_begin + (section.is_packed ? section.nbytes : 0);
+}
+
+// Calls function(section, begin, end) for each section that has some of the piece's packed bytes.
+template <typename Function>
+void for_each_part(const Piece& piece, const std::vector<Section>& sections, Function function) {
+  auto section = std::partition_point(sections.begin(), sections.end(), [&](const Section& s) {
+    return section_end(s) <= piece.begin;
+  });
+  for (; section != sections.end() && section->packed_begin < piece.end; ++section) {
+    if (!section->is_packed) continue;
+    const std::size_t first = std::max(piece.begin, section->packed_begin);
+    const std::size_t last = std::min(piece.end, section_end(*section));
+    if (first < last) function(*section, first, last);
+  }
+}
+
 // One send() in progress.
 class Transfer {
  public:
@@ -210,21 +228,11 @@ class Transfer {
   // To the sections that it belongs to.
   static void copy_piece(const char* memory, const Piece& piece,
                          const std::vector<Section>& sections) {
-    auto section = std::partition_point(sections.begin(), sections.end(), [&](const Section& s) {
-      return section_end(s) <= piece.begin;
-    });
-    for (; section != sections.end() && section->packed_begin < piece.end; ++section) {
-      if (!section->is_packed) continue;
-      const std::size_t first = std::max(piece.begin, section->packed_begin);
-      const std::size_t last = std::min(piece.end, section_end(*section));
-      if (first >= last) continue;
-      copy_bytes(memory + (first - piece.begin), last - first, section->sent,
-                 first - section->packed_begin);
-    }
-  }
-
-  static std::size_t section_end(const Section& section) {
-    return section.packed_begin + (section.is_packed ? section.nbytes : 0);
+    for_each_part(piece, sections,
+                  [&](const Section& section, std::size_t first, std::size_t last) {
+                    copy_bytes(memory + (first - piece.begin), last - first, section.sent,
+                               first - section.packed_begin);
+                  });
   }
 
   const TransferOptions& options_;
@@ -255,6 +263,30 @@ bool is_capturing([[maybe_unused]] const c10::Stream& stream) {
 #else
   return false;
 #endif
+}
+
+TransferCounts count_copies(const std::vector<TransferItem>& items) {
+  TransferCounts counts;
+  const auto add_copy = [&counts](std::size_t nbytes) {
+    ++counts.copies;
+    counts.nbytes += nbytes;
+  };
+  for (const TransferItem& item : items) {
+    for (const PinnedSource& source : item.pinned) add_copy(source.nbytes);
+    for (const Section& section : item.sections) {
+      if (section.nbytes > 0 && section.dtype != section.packed_dtype) ++counts.casts;
+    }
+  }
+  Cutter windows(items, staging_settings().chunk_bytes);
+  for (auto pieces = windows.next(); !pieces.empty(); pieces = windows.next()) {
+    ++counts.windows;
+    for (const Piece& piece : pieces) {
+      for_each_part(
+          piece, items[piece.item].sections,
+          [&](const Section&, std::size_t first, std::size_t last) { add_copy(last - first); });
+    }
+  }
+  return counts;
 }
 
 void send(std::vector<TransferItem>& items, const TransferOptions& options,

@@ -67,6 +67,15 @@ struct TransferItem {
   std::vector<PinnedSource> pinned;
 };
 
+// How much would be done to send them?
+struct TransferCounts {
+  std::size_t windows = 0;  // buffers that are filled, one after another
+  std::size_t copies = 0;   // to the device, out of buffers and pinned sources
+  std::size_t nbytes = 0;   // of these copies
+  std::size_t casts = 0;    // sections that become what they are to be on the device
+};
+[[nodiscard]] TransferCounts count_copies(const std::vector<TransferItem>& items);
+
 // Has this kind of device what a transfer needs?
 [[nodiscard]] bool can_transfer_to(c10::DeviceType type);
 

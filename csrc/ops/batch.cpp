@@ -57,15 +57,6 @@ void gather(const BatchPlan& plan, const Destination& target, bool is_warm,
   batch.run_all(target.is_contiguous ? batch.rows() : 1, kJobsAtOnce, threads);
 }
 
-// In the host's memory, never pinned: written here.
-at::Tensor sizes_of_arrays(const BatchPlan& plan) {
-  const std::optional<Shape> shape = plan.sizes_shape();
-  if (!shape) return {};
-  at::Tensor sizes = make_output(*shape, *plan.sizes_dtype, OutputMemory::kPageable);
-  plan.write_sizes_or_offsets(sizes.mutable_data_ptr());
-  return sizes;
-}
-
 at::Tensor make_fresh(const BatchPlan& plan, OutputMemory memory) {
   std::optional<GilRelease> release;
   if (memory != OutputMemory::kPageable) release.emplace();  // it can take long
@@ -241,6 +232,14 @@ Batch joined(const Items& items, const BatchOptions& options) {
 }
 
 }  // namespace
+
+at::Tensor sizes_of_arrays(const BatchPlan& plan) {
+  const std::optional<Shape> shape = plan.sizes_shape();
+  if (!shape) return {};
+  at::Tensor sizes = make_output(*shape, *plan.sizes_dtype, OutputMemory::kPageable);
+  plan.write_sizes_or_offsets(sizes.mutable_data_ptr());
+  return sizes;
+}
 
 void copy_tensor(const Destination& from, const Destination& to, std::optional<int> threads) {
   ArrayView view;

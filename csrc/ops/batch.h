@@ -49,6 +49,10 @@ struct Batch {
 [[nodiscard]] std::vector<Batch> make_new_batches(const std::vector<BatchToSend>& batches,
                                                   const BatchOptions& options);
 
+// The batch's sizes or offsets, in the host's memory, never pinned: written here. Undefined where
+// there are none.
+[[nodiscard]] at::Tensor sizes_of_arrays(const BatchPlan& plan);
+
 // Writes `from` to `to`: same shape, same dtype. GIL not needed.
 void copy_tensor(const Destination& from, const Destination& to, std::optional<int> threads);
 

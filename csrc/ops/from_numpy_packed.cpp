@@ -91,8 +91,9 @@ void add_sections(const Slabs& slabs, TransferItem& item) {
   }
 }
 
-std::vector<at::Tensor> send_all(const Sources& sources, const Slabs& slabs,
-                                 const TransferOptions& device, std::optional<int> threads) {
+// One for all of them. Borrows the sources.
+std::vector<TransferItem> items_of(const Sources& sources, const Slabs& slabs,
+                                   const TransferOptions& device) {
   std::vector<TransferItem> items(1);
   TransferItem& item = items[0];
   item.pinned = pinned_sources(sources, slabs, device);
@@ -108,12 +109,18 @@ std::vector<at::Tensor> send_all(const Sources& sources, const Slabs& slabs,
           adder.add(signature, index, place.packed, PackedBytes::at(section.packed_begin + offset));
         }
       });
+  return items;
+}
+
+std::vector<at::Tensor> send_all(const Sources& sources, const Slabs& slabs,
+                                 const TransferOptions& device, std::optional<int> threads) {
+  std::vector<TransferItem> items = items_of(sources, slabs, device);
   {
     const GilRelease release;
     send(items, device, threads);
   }
   std::vector<at::Tensor> memory;
-  for (Section& section : item.sections) memory.push_back(std::move(section.result));
+  for (Section& section : items[0].sections) memory.push_back(std::move(section.result));
   return memory;
 }
 
@@ -131,6 +138,22 @@ py::list from_numpy_packed(py::handle arrays, const ConvertOptions& options,
   if (options.dtype && any_discards_imaginary(sources, *options.dtype)) warn_discarded_imaginary();
   const Slabs slabs = plan_slabs(sources, options.dtype, packing);
   return build_all(sources, slabs, send_all(sources, slabs, device, threads));
+}
+
+ListRoute route_of(const Sources& sources, std::optional<c10::ScalarType> dtype,
+                   const TransferOptions& device, Packing packing) {
+  ListRoute route;
+  if (sources.size() == 0) return route;
+  const Slabs slabs = plan_slabs(sources, dtype, packing);
+  const std::vector<TransferItem> items = items_of(sources, slabs, device);
+  slabs.for_each(sources, [&](const Sources::Signature& signature, const Slabs::Place& place,
+                              std::size_t, std::size_t slab, std::size_t) {
+    route.arrays.push_back({.is_pinned = !items[0].sections[slab].is_packed,
+                            .is_cast = signature.element.dtype != place.dtype,
+                            .is_cast_there = place.packed != place.dtype});
+  });
+  route.counts = count_copies(items);
+  return route;
 }
 
 }  // namespace tensorlift

@@ -108,8 +108,6 @@ std::vector<std::int64_t> lengths_between(const at::Tensor& offsets) {
   return lengths;
 }
 
-}  // namespace
-
 void check_pack_total(const Layout& layout) {
   if (layout.shape[0] <= INT32_MAX) return;
   throw ValueError("arrays: expected at most " + std::to_string(INT32_MAX) +
@@ -117,27 +115,38 @@ void check_pack_total(const Layout& layout) {
                    std::to_string(layout.shape[0]) + ". Pack fewer at once.");
 }
 
+}  // namespace
+
+void with_packed(const Sources& sources, const PackOptions& options, const UsePacked& use) {
+  // In the caller's order, so that errors name the caller's arrays.
+  check_pack_total(plan_layout(sources, options.layout));
+  const c10::ScalarType dtype = options.dtype ? *options.dtype : promoted_dtype(sources);
+
+  std::vector<std::int64_t> lengths = lengths_of(sources);
+  const PackedRows rows = pack_rows(lengths, options.max_tokens, options.strategy);
+  const Sources ordered = rows.sequences.empty() ? sources  // all without elements
+                                                 : sources.in_order(rows.sequences);
+  const BatchPlan tokens(ordered, joining(dtype));
+  lengths = in_order(lengths, rows.sequences);
+  const Positions positions(lengths);
+  const BatchPlan position_ids(positions.sources(), joining(c10::kLong));
+  use({{tokens, begins_of(lengths)}, {position_ids, {}}}, rows);
+}
+
 Packed make_packed(py::handle arrays, const PackOptions& options) {
   SourceReader reader{Items(arrays), read_options(options)};
   reader.read_all();
   check_date_units(reader.items(), reader.sources());
   truncate(reader.sources(), options.truncation);
-  // In the caller's order, so that errors name the caller's arrays.
-  check_pack_total(plan_layout(reader.sources(), options.layout));
-  const c10::ScalarType dtype = options.dtype ? *options.dtype : promoted_dtype(reader.sources());
-
-  std::vector<std::int64_t> lengths = lengths_of(reader.sources());
-  const PackedRows rows = pack_rows(lengths, options.max_tokens, options.strategy);
-  const Sources ordered = rows.sequences.empty() ? reader.sources()  // all without elements
-                                                 : reader.sources().in_order(rows.sequences);
-  const BatchPlan tokens(ordered, joining(dtype));
-  lengths = in_order(lengths, rows.sequences);
-  const Positions positions(lengths);
-  const BatchPlan position_ids(positions.sources(), joining(c10::kLong));
-
-  auto made = make_new_batches({{tokens, begins_of(lengths)}, {position_ids, {}}}, options);
-  return {std::move(made[0].values), std::move(made[1].values), std::move(made[0].sizes),
-          tensor_of(rows.sequences), tensor_of(rows.offsets)};
+  Packed packed;
+  with_packed(reader.sources(), options,
+              [&](const std::vector<BatchToSend>& batches, const PackedRows& rows) {
+                auto made = make_new_batches(batches, options);
+                packed = {std::move(made[0].values), std::move(made[1].values),
+                          std::move(made[0].sizes), tensor_of(rows.sequences),
+                          tensor_of(rows.offsets)};
+              });
+  return packed;
 }
 
 at::Tensor position_ids(const at::Tensor& offsets) {

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <vector>
 
 #include "binding/python_api.h"
 #include "ops/batch.h"
@@ -24,8 +26,10 @@ struct Packed {
   at::Tensor row_offsets;   // int64 [rows + 1]: where each row begins, and the end; of the host
 };
 
-// Throws ValueError where there are more tokens than int32 can count. `layout`: that of all.
-void check_pack_total(const Layout& layout);
+// Calls use({tokens with cu_seqlens, position_ids}, rows) for sequences that were truncated. Throws
+// ValueError where there are more tokens than int32 can count. GIL held.
+using UsePacked = std::function<void(const std::vector<BatchToSend>&, const PackedRows&)>;
+void with_packed(const Sources& sources, const PackOptions& options, const UsePacked& use);
 
 // GIL held; released while elements are copied, if that is much, or sent.
 [[nodiscard]] Packed make_packed(py::handle arrays, const PackOptions& options);

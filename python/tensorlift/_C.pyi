@@ -20,6 +20,20 @@ _Entry: TypeAlias = tuple[
     str | None,
 ]
 
+# With how it is sent, and where it is cast.
+_SentEntry: TypeAlias = tuple[
+    Literal["shared", "copied", "rejected"],
+    str,
+    tuple[int, ...] | None,
+    np.dtype[Any] | torch.dtype | None,
+    torch.dtype | None,
+    int,
+    str | None,
+    Literal["packed", "pinned", "plain"] | None,
+    Literal["host", "device"] | None,
+]
+_Transfer: TypeAlias = tuple[torch.device, int, int, int, int]
+
 def from_numpy(
     arrays: object,
     dtype: object,
@@ -159,29 +173,52 @@ def collate(
     /,
 ) -> Any: ...
 def to_numpy(tensors: object, copy: object, /) -> list[npt.NDArray[Any]]: ...
+def explain_sent(
+    arrays: object, dtype: object, device: object, non_blocking: object, pack: object
+) -> tuple[list[_SentEntry], str | None, _Transfer | None] | None: ...
 def explain_pack(
-    arrays: object, max_tokens: object, strategy: object, truncate: object, dtype: object
+    arrays: object,
+    max_tokens: object,
+    strategy: object,
+    truncate: object,
+    dtype: object,
+    device: object,
+    non_blocking: object,
 ) -> tuple[
-    list[_Entry],
+    list[_Entry] | list[_SentEntry],
     tuple[int, ...] | None,
     torch.dtype | None,
     str | None,
+    _Transfer | None,
     tuple[tuple[int, ...], ...] | None,
 ]: ...
 def explain_batch(
     arrays: object,
     operation: str,
     dim: object,
+    padding_value: object,
     pad_to_multiple_of: object,
     max_length: object,
     truncate: object,
+    mask: object,
+    mask_dim: object,
+    offsets_dtype: object,
     dtype: object,
     channel_dim: object,
     channel_order: object,
     scale: object,
     mean: object,
     std: object,
-) -> tuple[list[_Entry], tuple[int, ...] | None, torch.dtype | None, str | None]: ...
+    memory_format: object,
+    device: object,
+    non_blocking: object,
+) -> tuple[
+    list[_Entry] | list[_SentEntry],
+    tuple[int, ...] | None,
+    torch.dtype | None,
+    str | None,
+    _Transfer | None,
+]: ...
 def empty_cache() -> None: ...
 def cached_bytes() -> int: ...
 def empty_pinned(shape: object, dtype: object) -> npt.NDArray[Any]: ...

@@ -25,7 +25,7 @@ from ._data.tree_convert import convert  # noqa: E402
 from ._ops.batch import Jagged, Padded, PaddedWithMask, cat, jagged, pad, stack  # noqa: E402
 from ._ops.convert import from_numpy  # noqa: E402
 from ._ops.explain import explain  # noqa: E402
-from ._ops.explanation import Entry, Explanation  # noqa: E402
+from ._ops.explanation import Entry, Explanation, Transfer  # noqa: E402
 from ._ops.memory import Staging, empty_cache, empty_pinned, set_staging, staging  # noqa: E402
 from ._ops.pack import Packed, pack  # noqa: E402
 from ._ops.to_numpy import to_numpy  # noqa: E402
@@ -46,6 +46,7 @@ __all__ = [
     "Padded",
     "PaddedWithMask",
     "Staging",
+    "Transfer",
     "__version__",
     "cat",
     "collate",

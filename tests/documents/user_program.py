@@ -46,6 +46,7 @@ assert_type(values.offsets, torch.Tensor)
 
 explanation = tensorlift.explain(arrays, dtype=torch.float64, operation="stack")
 assert_type(explanation, tensorlift.Explanation)
+assert_type(explanation.transfer, tensorlift.Transfer | None)
 assert_type(explanation[0].reason, str)
 for entry in explanation:
     assert_type(entry, tensorlift.Entry)

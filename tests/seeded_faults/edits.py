@@ -35,6 +35,8 @@ FAULTS = {
     "pinned_not_recorded": "the allocator is not told of a copy out of pinned memory",
     "pinned_by_address": "the allocator is told an address that it does not know",
     "pinned_though_written": "elements are sent from where the caller may still change them",
+    # explain(device=).
+    "explained_by_section": "explain counts a copy for each section, however it is cut",
     # The binding layer.
     "gil_held": "the GIL is held while elements are sent",
     "items_dropped": "the caller's arrays are released too early",
@@ -167,8 +169,8 @@ EDITS = [
     ),
     Edit(
         "device/transfer.cpp",
-        "first - section->packed_begin);",
-        'section->is_own && is_seeded("own_memory_at_zero") ? 0 : first - section->packed_begin);',
+        "first - section.packed_begin);",
+        'section.is_own && is_seeded("own_memory_at_zero") ? 0 : first - section.packed_begin);',
     ),
     Edit(
         "device/transfer.cpp",
@@ -198,6 +200,13 @@ EDITS = [
         """    const c10::DataPtr& data = memory.storage().data_ptr();
     if (is_seeded("out_not_recorded")) return;
 """,
+    ),
+    Edit(
+        "device/transfer.cpp",
+        "add_copy(last - first); });",
+        """add_copy(last - first);
+            if (is_seeded("explained_by_section") && first > 0) --counts.copies;
+          });""",
     ),
     Edit(
         "plan/packed_bytes.cpp",

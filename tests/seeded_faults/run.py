@@ -21,7 +21,14 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 SECONDS_PER_FAULT = 30  # a fault that makes a test wait for ever need not be waited for
 SECONDS_WITHOUT = 300  # all tests pass, on a machine that is busy as well
-FILES = ("transfer", "empty_pinned", "batches_on_device", "device_collate_out", "device_out")
+FILES = (
+    "transfer",
+    "empty_pinned",
+    "batches_on_device",
+    "device_collate_out",
+    "device_out",
+    "device_explain",
+)
 
 
 class FaultyBuild:

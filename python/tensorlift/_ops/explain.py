@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import torch
 
 from .. import _C
-from .._typing import ChannelOrder, Operation, PackStrategy, PerChannel, Ragged, Readonly, Side
-from .explanation import Entry, Explanation
+from .._typing import (
+    ChannelOrder,
+    Device,
+    Number,
+    Operation,
+    PackStrategy,
+    PerChannel,
+    Ragged,
+    Readonly,
+    Side,
+)
+from .explanation import Entry, Explanation, Transfer
 
 
 def explain(
@@ -33,11 +43,19 @@ def explain(
     truncate: Side | None = None,
     max_tokens: int | None = None,
     strategy: PackStrategy = "first_fit_decreasing",
+    padding_value: Number = 0,
+    mask: bool | torch.dtype = False,
+    mask_dim: int | Sequence[int] | None = None,
+    offsets_dtype: torch.dtype = torch.int64,
+    memory_format: torch.memory_format | None = None,
+    device: Device | None = None,
+    non_blocking: bool = True,
+    pack: bool = True,
 ) -> Explanation:
     """Says what an operation would do with every array, and why, without doing it.
 
-    Options that an operation does not have are ignored; those that are not here (`memory_format`,
-    `out`, `padding_value`, ...) change nothing of what happens to the arrays.
+    Options that an operation does not have are ignored; those that are not here (`out`,
+    `padding_side`, ...) change nothing of what happens to the arrays. Nothing is sent.
 
     Args:
         arrays: as for the operation; what that would refuse is an entry here, not an error.
@@ -56,6 +74,16 @@ def explain(
         truncate: as for :func:`pad` and :func:`pack`.
         max_tokens: as for :func:`pack`, which needs it.
         strategy: as for :func:`pack`.
+        padding_value: as for :func:`pad`.
+        mask: as for :func:`pad`.
+        mask_dim: as for :func:`pad`.
+        offsets_dtype: as for :func:`jagged`.
+        memory_format: as for :func:`stack`, :func:`cat` and :func:`pad`.
+        device: as for the operation; then the answer says how the arrays would get there, with the
+            staging memory as it is set: :attr:`Entry.sent`, :attr:`Entry.cast_on` and
+            :attr:`Explanation.transfer`.
+        non_blocking: as for :func:`from_numpy`.
+        pack: as for :func:`from_numpy`.
 
     Returns:
         One :class:`Entry` per array, in order, and for a batch its shape and dtype (for
@@ -63,7 +91,8 @@ def explain(
 
     Raises:
         TypeError: `arrays` is no iterable of items, or an option is of the wrong type.
-        ValueError: an option has a value that does not exist.
+        ValueError: an option has a value that does not exist; torch cannot use the device.
+        RuntimeError: `device` during a graph capture, or in a forked child.
 
     Example:
         >>> import numpy as np, tensorlift
@@ -81,30 +110,72 @@ def explain(
             1  (2,)   uint8 -> float64  copied  cast                16 B
     """
     if operation == "from_numpy":
-        answers = _C.explain(arrays, dtype, copy, readonly)
-        return Explanation(Entry(index, *answer) for index, answer in enumerate(answers))
+        return _explain_from_numpy(arrays, dtype, copy, readonly, device, non_blocking, pack)
     if operation == "pack":
-        answers, shape, result, error, rows = _C.explain_pack(
-            arrays, max_tokens, strategy, truncate, dtype
+        answers, shape, result, error, transfer, rows = _C.explain_pack(
+            arrays, max_tokens, strategy, truncate, dtype, device, non_blocking
         )
-        entries = blame([Entry(index, *answer) for index, answer in enumerate(answers)], error)
-        return Explanation(left_out(entries), shape=shape, dtype=result, error=error, rows=rows)
-    answers, shape, result, error = _C.explain_batch(
-        arrays,
-        operation,
-        dim,
-        pad_to_multiple_of,
-        max_length,
-        truncate,
-        dtype,
-        channel_dim,
-        channel_order,
-        scale,
-        mean,
-        std,
+        entries = left_out(blame(_entries(answers), error))
+    else:
+        rows = None
+        answers, shape, result, error, transfer = _C.explain_batch(
+            arrays,
+            operation,
+            dim,
+            padding_value,
+            pad_to_multiple_of,
+            max_length,
+            truncate,
+            mask,
+            mask_dim,
+            offsets_dtype,
+            dtype,
+            channel_dim,
+            channel_order,
+            scale,
+            mean,
+            std,
+            memory_format,
+            device,
+            non_blocking,
+        )
+        entries = blame(_entries(answers), error)
+    return Explanation(
+        entries,
+        shape=shape,
+        dtype=result,
+        error=error,
+        rows=rows,
+        transfer=None if transfer is None else Transfer(*transfer),
     )
-    entries = [Entry(index, *answer) for index, answer in enumerate(answers)]
-    return Explanation(blame(entries, error), shape=shape, dtype=result, error=error)
+
+
+def _explain_from_numpy(
+    arrays: Ragged,
+    dtype: torch.dtype | None,
+    copy: bool | None,
+    readonly: Readonly,
+    device: Device | None,
+    non_blocking: bool,
+    pack: bool,
+) -> Explanation:
+    sent = None if device is None else _C.explain_sent(arrays, dtype, device, non_blocking, pack)
+    if sent is None:
+        return Explanation(_entries(_C.explain(arrays, dtype, copy, readonly)))
+    if copy is False:
+        raise ValueError(
+            f'copy: expected None or True with device="{device}", got False: it always copies.'
+        )
+    answers, error, transfer = sent
+    return Explanation(
+        _entries(answers),
+        error=error,
+        transfer=None if transfer is None else Transfer(*transfer),
+    )
+
+
+def _entries(answers: Iterable[tuple[Any, ...]]) -> list[Entry]:
+    return [Entry(index, *answer) for index, answer in enumerate(answers)]
 
 
 def left_out(entries: list[Entry]) -> list[Entry]:

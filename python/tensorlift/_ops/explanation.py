@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .._text import format_bytes, format_table
-from .._typing import Action
+from .._typing import Action, Place, Way
 
 # A longer list is summarised by reason when it is printed.
 _MAX_ROWS = 20
@@ -31,6 +31,12 @@ class Entry:
         nbytes: bytes of memory that the tensor's storage spans (shared) or that are written for it
             (copied).
         error: the message that the operation would raise for it; None where it would not.
+        sent: how it gets to a device: "packed" with others into a staging buffer, "pinned" from
+            where it lies in page-locked memory, "plain" by :meth:`torch.Tensor.to`; None where it
+            does not, because it has no elements or there is no device.
+        cast_on: where it is cast or normalized on its way: on the "host" while it is packed, so
+            that the result's bytes are sent, or on the "device" after its own were; None where it
+            is not.
     """
 
     index: int
@@ -41,6 +47,34 @@ class Entry:
     dtype_out: torch.dtype | None
     nbytes: int
     error: str | None = field(default=None, compare=False)
+    sent: Way | None = None
+    cast_on: Place | None = None
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What is sent to a device, all arrays and what belongs to them (sizes, masks) together.
+
+    Attributes:
+        device: where to.
+        windows: how often a staging buffer is filled: one is filled while others are on their way.
+        copies: from the host to the device. A tensor with memory of its own takes one for each
+            window that has some of it; packed ones share it.
+        nbytes: what the copies send, with the gaps between packed tensors.
+        casts: tensors, or packed ones together, that are cast or normalized on the device.
+    """
+
+    device: torch.device
+    windows: int
+    copies: int
+    nbytes: int
+    casts: int
+
+    def __str__(self) -> str:
+        copies = f"{self.copies} cop" + ("y" if self.copies == 1 else "ies")
+        windows = f"{self.windows} window" + ("" if self.windows == 1 else "s")
+        casts = f"; {self.casts} cast there" if self.casts else ""
+        return f"to {self.device}: {copies} of {format_bytes(self.nbytes)}, {windows}{casts}"
 
 
 def dtypes(entry: Entry) -> str:
@@ -59,6 +93,14 @@ def shape(entry: Entry) -> str:
     return "" if entry.shape is None else str(entry.shape)
 
 
+def way(entry: Entry) -> str:
+    """`packed, cast there`; empty for what is not sent."""
+    if entry.sent is None:
+        return ""
+    cast = {None: "", "host": ", cast before", "device": ", cast there"}
+    return entry.sent + cast[entry.cast_on]
+
+
 class Explanation(Sequence[Entry]):
     """The entries of one list, in order. `str()` gives a table, a summary for a long list.
 
@@ -67,6 +109,7 @@ class Explanation(Sequence[Entry]):
         dtype: of the batch; None where there is none.
         error: the message that building the batch would raise; None where it would not.
         rows: of :func:`tensorlift.pack`: the indices of the arrays in each row; else None.
+        transfer: to the device; None where there is none, or an error.
     """
 
     def __init__(
@@ -77,12 +120,14 @@ class Explanation(Sequence[Entry]):
         dtype: torch.dtype | None = None,
         error: str | None = None,
         rows: tuple[tuple[int, ...], ...] | None = None,
+        transfer: Transfer | None = None,
     ) -> None:
         self._entries = tuple(entries)
         self.shape = shape
         self.dtype = dtype
         self.error = error
         self.rows = rows
+        self.transfer = transfer
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -101,6 +146,7 @@ class Explanation(Sequence[Entry]):
             isinstance(other, Explanation)
             and self._entries == other._entries
             and (self.shape, self.dtype, self.rows) == (other.shape, other.dtype, other.rows)
+            and self.transfer == other.transfer
         )
 
     def __hash__(self) -> int:
@@ -152,8 +198,8 @@ class Explanation(Sequence[Entry]):
         return f"{arrays}: {', '.join(parts)}{batch}" if parts else arrays
 
     def _rows(self) -> str:
-        header = ("index", "shape", "dtype", "action", "reason", "bytes")
-        rows = [
+        header: tuple[str, ...] = ("index", "shape", "dtype", "action", "reason", "bytes")
+        rows: list[tuple[str, ...]] = [
             (
                 str(e.index),
                 shape(e),
@@ -164,29 +210,38 @@ class Explanation(Sequence[Entry]):
             )
             for e in self._entries
         ]
+        if self.transfer is not None:
+            header = (*header, "sent")
+            rows = [(*row, way(e)) for row, e in zip(rows, self._entries, strict=True)]
         return format_table(header, rows, right=("index", "bytes"))
 
     def _summary(self) -> str:
-        groups: dict[tuple[Action, str], list[Entry]] = {}
+        groups: dict[tuple[str, ...], list[Entry]] = {}
         for entry in self._entries:
-            groups.setdefault((entry.action, entry.reason), []).append(entry)
-        header = ("action", "reason", "arrays", "bytes", "first", "its shape", "its dtype")
+            kind = (entry.action, entry.reason, way(entry))
+            groups.setdefault(kind if self.transfer else kind[:2], []).append(entry)
+        sent_header = () if self.transfer is None else ("sent",)
+        counts_header = ("arrays", "bytes", "first", "its shape", "its dtype")
+        header = ("action", "reason", *sent_header, *counts_header)
         rows = [
             (
                 action,
                 reason,
+                *sent,
                 str(len(entries)),
                 "" if action == "rejected" else format_bytes(sum(e.nbytes for e in entries)),
                 str(entries[0].index),
                 shape(entries[0]),
                 dtypes(entries[0]),
             )
-            for (action, reason), entries in sorted(groups.items(), key=lambda g: -len(g[1]))
+            for (action, reason, *sent), entries in sorted(groups.items(), key=lambda g: -len(g[1]))
         ]
         return format_table(header, rows, right=("arrays", "bytes", "first"))
 
     def __str__(self) -> str:
         lines = [self._headline()]
+        if self.transfer is not None:
+            lines.append(str(self.transfer))
         if self._entries:
             lines.append(self._rows() if len(self) <= _MAX_ROWS else self._summary())
         errors = [entry.error for entry in self._entries if entry.error is not None]
