@@ -202,6 +202,7 @@ REMEDIES = {
     "missing in pandas": ([{"age": NA}], "fillna"),
     "missing in some rows": ([{"age": 1}, {"age": NA}], "fillna"),
     "missing text": ([{"city": math.nan}, {"city": "Oslo"}], "None"),
+    "arrays among tensors": ([(torch.ones(2),), (np.ones(2),)], "torch.as_tensor"),
     "dates": ([{"t": datetime.datetime(2026, 1, 1)}], "timestamp()"),
     "paths": ([{"file": pathlib.PurePath("a.png")}], "str(path)"),
 }

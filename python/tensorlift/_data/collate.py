@@ -276,14 +276,8 @@ def _like(error: Exception, text: str) -> Exception:
 
 def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Exception:
     """The error, with the first value that is not like the first."""
-    like, what = (
-        (torch.Tensor, "a tensor")
-        if isinstance(batch[0], torch.Tensor)
-        else (
-            Number,
-            "a number",
-        )
-    )
+    are_tensors = isinstance(batch[0], torch.Tensor)
+    like, what = (torch.Tensor, "a tensor") if are_tensors else (Number, "a number")
     index = next((i for i, value in enumerate(batch) if not isinstance(value, like)), None)
     if index is None:
         return _like(error, f"{path_text(0, path)}: {error}") if path else error
@@ -291,6 +285,8 @@ def _with_odd_value(error: Exception, batch: Sequence[Any], path: Path) -> Excep
     remedy = _remedy_for_kind(odd, path)
     if isinstance(odd, str) and any(isinstance(v, float) and v != v for v in batch[:index]):
         remedy = ' A number that is missing text, NaN, may be None or "" instead.'
+    elif are_tensors and isinstance(odd, (np.ndarray, Number)):
+        remedy = " Let all samples have tensors there: torch.as_tensor(value)."
     return _like(
         error,
         f"{path_text(index, path)}: expected {what} like {path_text(0, path)}, got "
