@@ -6,8 +6,9 @@
 int main() {
   tensorlift::native::test_pool();
   tensorlift::native::test_copy();
+  tensorlift::native::test_memory();
   tensorlift::native::test_ring();
   tensorlift::native::test_segments();
-  std::puts("pool, copy engine, staging ring and segments: passed");
+  std::puts("pool, copy engine, kept blocks, staging ring and segments: passed");
   return 0;
 }

@@ -6,6 +6,7 @@ namespace tensorlift::native {
 
 void test_pool();      // workers
 void test_copy();      // gather
+void test_memory();    // block_cache, tensor_arena
 void test_ring();      // staging
 void test_segments();  // segment_pool, received_segments
 

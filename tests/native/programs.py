@@ -141,7 +141,11 @@ _PLAN_TARGET = (
 _ENGINE_TEST = (
     *_in(HERE, ("arrays", "batch_case", "copy_test", "elements", "engine_test")),
     *_in(
-        HERE, ("no_openmp_team", "pool_test", "ring_test", "segment_test", "slots_case", "target")
+        HERE,
+        (
+            *("memory_test", "no_openmp_team", "pool_test", "ring_test", "segment_test"),
+            *("slots_case", "target"),
+        ),
     ),
     *_in(CSRC, _GATHER + _RING + _SEGMENTS),
     *_in(HERE.parent / "fake_accelerator", _FAKE_ACCELERATOR),

@@ -84,7 +84,7 @@ def replay(target: str, jobs: int) -> bool:
 
 
 def tsan(jobs: int) -> bool:
-    """Runs the pool, the copy engine, the staging ring and the segments on many threads."""
+    """Runs what threads share, from the pool to segments, on many of them."""
     program = programs.build(programs.engine_test(), jobs)
     return _run([program], TSAN_OPTIONS="halt_on_error=1")
 

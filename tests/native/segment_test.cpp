@@ -157,6 +157,23 @@ void test_one_receiver() {
   empty_received_segments();
 }
 
+// All threads ask for the same storages of one segment, and let go of them.
+void test_storages_of_one_segment() {
+  SegmentHoldPtr hold = allocate_segment(4096);
+  on_threads(kThreads, [&hold](int /*thread*/) {
+    TensorArena arena(1);
+    for (std::size_t round = 0; round < kRounds; ++round) {
+      const std::size_t begin = 64 * (round % 4);
+      const c10::Storage first = storage_in(hold, arena, begin, 64);
+      const c10::Storage second = storage_in(hold, arena, begin, 64);
+      check(first.is_alias_of(second), "the same bytes are one storage");
+      check(place_of(first)->begin == begin, "a storage lies where it was asked for");
+    }
+  });
+  hold.reset();
+  empty_segment_pool();
+}
+
 // A segment is neither used again nor forgotten as long as one of its offers is open.
 void test_open_offers() {
   std::optional<Full> sent = make(10, 1);
@@ -184,6 +201,7 @@ void test_segments() {
   if (!has_segments()) return;
   test_what_is_kept();
   test_one_receiver();
+  test_storages_of_one_segment();
   test_open_offers();
 }
 

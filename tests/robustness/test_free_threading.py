@@ -36,7 +36,7 @@ def run(code: str, *options: str) -> str:
         [sys.executable, *options, "-X", "faulthandler", "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={name: value for name, value in os.environ.items() if name != "PYTHON_GIL"},
     )
     assert done.returncode == 0, done.stderr
