@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "binding/conversion_error.h"
+#include "binding/free_threading.h"
 #include "binding/options.h"
 #include "binding/torch_modes.h"
 #include "binding/torch_objects.h"
 #include "errors.h"
+#include "input/elements.h"
 #include "input/foreign_memory.h"
 #include "input/inspect.h"
 #include "input/tensor_input.h"
@@ -58,10 +60,52 @@ void reverse_channels(std::size_t index, ArrayView& view, std::int64_t* strides)
   view.strides = strides;
 }
 
+#ifdef Py_GIL_DISABLED
+
+// How many lists are in each other, by their first elements; more than torch has dimensions: no
+// end.
+std::size_t depth_of(PyObject* value) {
+  auto held = py::reinterpret_borrow<py::object>(value);
+  std::size_t depth = 0;
+  while (is_list(held.ptr()) && depth <= kMaxDims) {
+    ++depth;
+    if (PySequence_Fast_GET_SIZE(held.ptr()) == 0) break;
+    const HeldItem first(held.ptr(), 0);
+    held = py::reinterpret_borrow<py::object>(first.get());
+    if (!held) break;
+  }
+  return depth;
+}
+
+// The same elements in lists that no other thread has.
+py::object copy_of_lists(PyObject* value, std::size_t depth) {
+  if (depth == 0 || !is_list(value)) return py::reinterpret_borrow<py::object>(value);
+  auto copy = py::reinterpret_steal<py::object>(PySequence_List(value));
+  if (!copy) throw py::error_already_set();
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(copy.ptr()); ++i) {
+    PyObject* element = PyList_GET_ITEM(copy.ptr(), i);
+    if (!is_list(element)) continue;
+    PyList_SetItem(copy.ptr(), i, copy_of_lists(element, depth - 1).release().ptr());
+  }
+  return copy;
+}
+
+// torch neither locks a list nor holds its elements while it reads them.
+py::object list_for_torch(PyObject* list) {
+  const std::size_t depth = depth_of(list);
+  return copy_of_lists(list, depth > kMaxDims ? 0 : depth);
+}
+
+#else
+
+py::handle list_for_torch(PyObject* list) { return list; }
+
+#endif
+
 // What torch makes of a list that is not of Python's numbers alone.
 at::Tensor tensor_of_list(std::size_t index, PyObject* list) {
   try {
-    return unpack_tensor(import_module("torch").attr("tensor")(py::handle(list)));
+    return unpack_tensor(import_module("torch").attr("tensor")(list_for_torch(list)));
   } catch (const py::error_already_set& error) {
     if (!is_refusal(error)) throw;
     const std::string why = py::str(error.value()).cast<std::string>();

@@ -198,6 +198,30 @@ def test_a_list_in_a_list_of_numbers_is_held():
 
 
 @only_without_gil
+def test_a_list_that_torch_reads():
+    """What is no list of numbers is left to torch, which has no references of its own."""
+    run("""
+        import gc, tensorlift
+        class Clearing:
+            def __len__(self):
+                return 2
+            def __getitem__(self, index):
+                rows.clear()
+                [[i] * 8 for i in range(1000)]
+                return (5.5, 6.5)[index]
+        rows = [[1.5, 2.5], Clearing(), [3.5, 4.5]]
+        batch = tensorlift.pad([rows]).batch
+        assert batch.tolist() == [[[1.5, 2.5], [5.5, 6.5], [3.5, 4.5]]]
+        itself = []
+        itself.append(itself)
+        try:
+            tensorlift.pad([itself])
+        except (TypeError, ValueError):
+            pass
+    """)
+
+
+@only_without_gil
 def test_the_map_of_functions_that_was_used_last():
     fn_map = dict(default_collate_fn_map)
     samples = [np.zeros(2)] * 2

@@ -55,29 +55,39 @@ def _download(package: str, folder: Path) -> Path:
             for command in commands
         ]
         if done == [0, 0]:
-            return next(folder.glob(f"{package}_*.orig.tar.*"))
+            return next(folder.glob(f"{package}_*.orig.tar.?z"))
     raise FileNotFoundError(f"no suite of {', '.join(_SUITES)} gives the source of {package}")
 
 
-def build_free_threaded(version: str, build: Path) -> Path:
+def build_free_threaded(version: str, build: Path, *, thread_sanitizer: bool = False) -> Path:
     """The interpreter of a version like "3.13t" in a folder, built where it was not yet.
+
+    Args:
+        version: of Python.
+        build: the folder for it, and for its source.
+        thread_sanitizer: compiled with ThreadSanitizer, for tests/run_with_thread_sanitizer.py.
 
     Raises:
         OSError, subprocess.CalledProcessError: no source is to be had, or it does not build.
     """
-    prefix = build / f"python{version}"
+    name = f"python{version}" + ("-tsan" if thread_sanitizer else "")
+    prefix = build / name
     python = prefix / "bin" / f"python{version}"
     if python.exists():
         return python
-    folder = build / f"python{version}-source"
-    folder.mkdir(parents=True, exist_ok=True)
+    downloads = build / f"python{version}-download"
+    downloads.mkdir(parents=True, exist_ok=True)
+    package = f"python{version.removesuffix('t')}"
     given = os.environ.get("TENSORLIFT_CPYTHON_SOURCE")
-    archive = Path(given) if given else _download(f"python{version.removesuffix('t')}", folder)
+    there = [Path(given)] if given else [*downloads.glob(f"{package}_*.orig.tar.?z")]
+    archive = there[0] if there else _download(package, downloads)
+    folder = build / f"{name}-source"
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     source = next(path for path in folder.glob("Python-*") if path.is_dir())
+    options = ["--with-thread-sanitizer"] if thread_sanitizer else []
     for command in (
-        ["./configure", "-q", "--disable-gil", f"--prefix={prefix}"],
+        ["./configure", "-q", "--disable-gil", f"--prefix={prefix}", *options],
         ["make", "-s", f"-j{os.cpu_count()}"],
         ["make", "-s", "install"],
     ):
