@@ -598,6 +598,16 @@ def test_advice_on_reading_without_workers():
     assert advice.gain == pytest.approx(5)
 
 
+@pytest.mark.parametrize(
+    ("leaves", "verdict"), [(5000.0, "many small arrays"), (32.0, "collating")]
+)
+def test_batches_that_take_long_to_free_have_not_crossed_where_there_are_no_workers(
+    leaves, verdict
+):
+    shares = {"consumer": {"freeing": 0.6, "collating": 0.2, "waiting": 0.2}}
+    assert judge(facts(shares, num_workers=0, leaves=leaves, step=0.01, nbytes=4e4)) == verdict
+
+
 def test_a_model_that_leaves_little_to_gain():
     shares = {
         "worker": {"reading": 1.0, "waiting": 0.0},

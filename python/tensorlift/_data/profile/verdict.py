@@ -103,12 +103,14 @@ def judge(facts: Facts, trial: Trial | NoTrial = "not measured") -> Verdict:
 
 
 def _verdict(stage: Stage, facts: Facts) -> Verdict:
-    if stage in ("collating", "sending", "receiving") and _is_of_small_arrays(facts):
+    if stage in ("collating", "sending", "receiving", "freeing") and _is_of_small_arrays(facts):
         return "many small arrays"
     if stage == "reading":
         return "too few workers" if facts.num_workers < facts.cores else "reading"
     if stage == "pinning" or stage == "transfer" or stage == "collating":
         return stage
+    if stage == "freeing" and facts.num_workers == 0:
+        return "collating"
     return "sampling" if stage == "indices" else "crossing"
 
 
