@@ -193,15 +193,6 @@ std::atomic<bool> is_lost{false};
   if (was_used) is_lost = true;
 });
 
-StagingRing& ring_of(c10::Device device) {
-  Rings& all = rings.get();
-  const std::lock_guard lock(all.mutex);
-  StagingRing*& ring = all.of_device[{device.type(), device.index()}];
-  if (ring == nullptr) ring = new StagingRing(device);
-  was_used = true;
-  return *ring;
-}
-
 std::vector<StagingRing*> all_rings() {
   Rings& all = rings.get();
   const std::lock_guard lock(all.mutex);
@@ -229,14 +220,23 @@ void StagingLease::await() { buffer_->last_copy.synchronize(); }
 
 void StagingLease::unpin() noexcept { ring_->unpin(std::move(buffer_)); }
 
-StagingLease lease_staging(c10::Device device, const StagingSettings& settings) {
-  return ring_of(device).lease(settings);
+StagingRing& staging_ring(c10::Device device) {
+  Rings& all = rings.get();
+  const std::lock_guard lock(all.mutex);
+  StagingRing*& ring = all.of_device[{device.type(), device.index()}];
+  if (ring == nullptr) ring = new StagingRing(device);
+  was_used = true;
+  return *ring;
 }
 
-c10::Stream staging_stream(c10::Device device) { return ring_of(device).stream(); }
+StagingLease lease_staging(StagingRing& ring, const StagingSettings& settings) {
+  return ring.lease(settings);
+}
 
-void with_staging_event(c10::Device device, const std::function<void(c10::Event&)>& use) {
-  ring_of(device).with_event(use);
+c10::Stream staging_stream(const StagingRing& ring) { return ring.stream(); }
+
+void with_staging_event(StagingRing& ring, const std::function<void(c10::Event&)>& use) {
+  ring.with_event(use);
 }
 
 StagingSettings staging_settings() {

@@ -50,17 +50,20 @@ class StagingLease {
   std::unique_ptr<StagingBuffer> buffer_;
 };
 
+// The device's own. Lives as long as the process.
+[[nodiscard]] StagingRing& staging_ring(c10::Device device);
+
 // A buffer of chunk_bytes whose last copy has run. Pins one where there are fewer than allowed,
 // else waits until one is free. Throws c10::Error: no memory, or a copy has failed. Any thread,
 // without the GIL.
-[[nodiscard]] StagingLease lease_staging(c10::Device device, const StagingSettings& settings);
+[[nodiscard]] StagingLease lease_staging(StagingRing& ring, const StagingSettings& settings);
 
 // The stream on which copies to the device run: the same for all callers, and none that torch gives
 // to others before it has given away all of its high priority.
-[[nodiscard]] c10::Stream staging_stream(c10::Device device);
+[[nodiscard]] c10::Stream staging_stream(const StagingRing& ring);
 
 // Calls use(event) with an event of the device that nobody else has. (To make one can be slow.)
-void with_staging_event(c10::Device device, const std::function<void(c10::Event&)>& use);
+void with_staging_event(StagingRing& ring, const std::function<void(c10::Event&)>& use);
 
 // Gives back all buffers that nobody uses. Waits for their copies. Without the GIL.
 void empty_staging();

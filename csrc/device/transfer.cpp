@@ -3,7 +3,6 @@
 #include <ATen/Context.h>
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/core/StreamGuard.h>
 #include <torch/version.h>
 
@@ -89,22 +88,27 @@ void for_each_part(const Piece& piece, const std::vector<Section>& sections, Fun
 // One send() in progress.
 class Transfer {
  public:
-  Transfer(const TransferOptions& options, std::optional<int> threads)
+  Transfer(const TransferOptions& options, std::optional<int> threads, std::size_t sections)
       : options_(options),
         settings_(staging_settings()),
         threads_(threads ? threads : settings_.threads),
         impl_(options.device.type()),
         guard_(options.device),
+        ring_(staging_ring(options.device)),
         consumer_(options.stream ? *options.stream : current_stream()),
-        copies_(staging_stream(options.device)) {
+        copies_(staging_stream(ring_)),
+        arena_(2 * sections) {
     if (is_capturing(copies_)) {
       throw RuntimeError(
           "device: expected no graph capture on the stream that arrays are sent on, got one.");
     }
   }
 
+  [[nodiscard]] const c10::Stream& copies() const { return copies_; }
+
+  // What follows is called with copies() as the current stream.
+
   void allocate(Section& section) const {
-    const c10::StreamGuard on_copies(copies_);
     if (section.is_callers) {
       const bool is_cast = section.dtype != section.packed_dtype;
       section.sent = is_cast ? bytes_on_device(section.nbytes) : section.result;
@@ -117,8 +121,7 @@ class Transfer {
                                            c10::elementSize(section.dtype));
   }
 
-  void copy_pinned(const TransferItem& item) const {
-    const c10::StreamGuard on_copies(copies_);
+  void copy_pinned(const TransferItem& item) {
     for (const PinnedSource& source : item.pinned) {
       copy_bytes(static_cast<const char*>(source.data), source.nbytes,
                  item.sections[source.section].sent, 0);
@@ -128,8 +131,8 @@ class Transfer {
   }
 
   // Fills a buffer and sends it.
-  void send(const std::vector<TransferItem>& items, const std::vector<Piece>& pieces) const {
-    StagingLease buffer = lease_staging(options_.device, settings_);
+  void send(const std::vector<TransferItem>& items, const std::vector<Piece>& pieces) {
+    StagingLease buffer = lease_staging(ring_, settings_);
     for (const Piece& piece : pieces) {
       const PackedBytes& packed = items[piece.item].packed;
       packed.write(piece.begin, piece.end, buffer.data() + piece.at, threads_,
@@ -139,14 +142,11 @@ class Transfer {
   }
 
   void finish(const Section& section) const {
-    if (!section.finish) return;
-    const c10::StreamGuard on_copies(copies_);
-    section.finish(section);
+    if (section.finish) section.finish(section);
   }
 
   void convert(Section& section) const {
     if (section.dtype == section.packed_dtype) return;
-    const c10::StreamGuard on_copies(copies_);
     if (section.convert) {
       section.convert(section);
     } else {
@@ -157,7 +157,7 @@ class Transfer {
 
   // The copies wait for what the caller's stream was given.
   void wait_for_consumer() const {
-    with_staging_event(options_.device, [this](c10::Event& done) {
+    with_staging_event(ring_, [this](c10::Event& done) {
       done.record(consumer_);
       done.block(copies_);
     });
@@ -165,7 +165,7 @@ class Transfer {
 
   // The caller's stream, and the host if it wants to, wait for all that was enqueued.
   void order() const {
-    with_staging_event(options_.device, [this](c10::Event& arrived) {
+    with_staging_event(ring_, [this](c10::Event& arrived) {
       arrived.record(copies_);
       arrived.block(consumer_);
       if (!options_.non_blocking) arrived.synchronize();
@@ -200,20 +200,20 @@ class Transfer {
     build_view(arena, section.result, section.dtype, 0, {numel}).copy_(sent, /*non_blocking=*/true);
   }
 
-  static void copy_bytes(const char* source, std::size_t nbytes, const at::Tensor& target,
-                         std::size_t offset) {
+  void copy_bytes(const char* source, std::size_t nbytes, const at::Tensor& target,
+                  std::size_t offset) {
     const auto size = static_cast<std::int64_t>(nbytes);
-    const at::Tensor from = at::from_blob(const_cast<char*>(source), {size}, c10::kByte);
-    TensorArena arena(1);
-    build_view(arena, target, c10::kByte, offset, {size}).copy_(from, /*non_blocking=*/true);
+    c10::DataPtr memory(const_cast<char*>(source), c10::Device(c10::DeviceType::CPU));
+    const at::Tensor from =
+        build_shared(arena_, std::move(memory), nbytes, c10::kByte, {size}, {1});
+    build_view(arena_, target, c10::kByte, offset, {size}).copy_(from, /*non_blocking=*/true);
   }
 
   // Enqueues the copies out of a buffer, and its event behind them.
   void copy(const std::vector<TransferItem>& items, const std::vector<Piece>& pieces,
-            StagingLease& buffer) const {
+            StagingLease& buffer) {
     std::exception_ptr failure;
     try {
-      const c10::StreamGuard on_copies(copies_);
       for (const Piece& piece : pieces) {
         copy_piece(buffer.data() + piece.at, piece, items[piece.item].sections);
       }
@@ -226,8 +226,7 @@ class Transfer {
   }
 
   // To the sections that it belongs to.
-  static void copy_piece(const char* memory, const Piece& piece,
-                         const std::vector<Section>& sections) {
+  void copy_piece(const char* memory, const Piece& piece, const std::vector<Section>& sections) {
     for_each_part(piece, sections,
                   [&](const Section& section, std::size_t first, std::size_t last) {
                     copy_bytes(memory + (first - piece.begin), last - first, section.sent,
@@ -240,8 +239,10 @@ class Transfer {
   const std::optional<int> threads_;
   const DeviceImpl impl_;
   const c10::DeviceGuard guard_;
+  StagingRing& ring_;
   const c10::Stream consumer_;
   const c10::Stream copies_;
+  TensorArena arena_;  // for tensors that a copy is told about
 };
 
 }  // namespace
@@ -293,7 +294,10 @@ void send(std::vector<TransferItem>& items, const TransferOptions& options,
           std::optional<int> threads) {
   at::globalContext().lazyInitDevice(options.device.type());
   const DispatchGuard plain;
-  const Transfer transfer(options, threads);
+  std::size_t sections = 0;
+  for (const TransferItem& item : items) sections += item.sections.size();
+  Transfer transfer(options, threads, sections);
+  const c10::StreamGuard on_copies(transfer.copies());
   const auto for_each_section = [&items](const auto& function) {
     for (TransferItem& item : items) {
       for (Section& section : item.sections) function(section);

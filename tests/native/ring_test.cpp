@@ -31,10 +31,11 @@ using Received = std::vector<unsigned char>;
 // Sends `received.size()` bytes of this value by way of the ring.
 void send(unsigned char value, Received& received) {
   const c10::Device device = fake::torch_device(kDevice);
-  const c10::Stream stream = staging_stream(device);
+  StagingRing& ring = staging_ring(device);
+  const c10::Stream stream = staging_stream(ring);
   StagingSettings settings = kSettings;  // as if set_staging() had changed them meanwhile
   settings.chunk_bytes = std::max(kChunkBytes, received.size());
-  StagingLease lease = lease_staging(device, settings);
+  StagingLease lease = lease_staging(ring, settings);
   std::memset(lease.data(), value, received.size());
   fake::streams().enqueue(fake::stream_index(stream), "h2d",
                           [from = lease.data(), to = received.data(), nbytes = received.size()] {
@@ -61,8 +62,9 @@ void send_from_many_threads() {
       const std::size_t nbytes = round % 7 == 6 ? 2 * kChunkBytes : kChunkBytes - 1;
       Received& mine = received[static_cast<std::size_t>(caller)].emplace_back(nbytes);
       send_or_retry(static_cast<unsigned char>(caller * kRounds + round), mine);
-      with_staging_event(device, [device](c10::Event& event) {
-        event.record(staging_stream(device));
+      StagingRing& ring = staging_ring(device);
+      with_staging_event(ring, [&ring](c10::Event& event) {
+        event.record(staging_stream(ring));
         if (event.query()) event.synchronize();
       });
       if (round % 10 == 9) empty_staging();

@@ -93,12 +93,9 @@ EDITS = [
     ),
     Edit(
         "device/transfer.cpp",
+        "allocate(Section& section) const {\n",
         """allocate(Section& section) const {
-    const c10::StreamGuard on_copies(copies_);
-""",
-        """allocate(Section& section) const {
-    std::optional<c10::StreamGuard> on_copies;
-    if (!is_seeded("memory_of_consumer")) on_copies.emplace(copies_);
+    const c10::StreamGuard on_stream(is_seeded("memory_of_consumer") ? consumer_ : copies_);
 """,
     ),
     Edit(
@@ -128,9 +125,7 @@ EDITS = [
     ),
     Edit(
         "device/transfer.cpp",
-        """if (section.dtype == section.packed_dtype) return;
-    const c10::StreamGuard on_copies(copies_);
-""",
+        "if (section.dtype == section.packed_dtype) return;\n",
         """if (section.dtype == section.packed_dtype) return;
     const c10::StreamGuard on_stream(is_seeded("cast_on_consumer") ? consumer_ : copies_);
 """,
