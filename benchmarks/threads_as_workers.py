@@ -108,10 +108,15 @@ def loaders_of(data: Samples) -> dict[str, Callable[[], Iterable[Any]]]:
 
 
 def on_threads(count: int, side: int) -> None:
-    """So many threads collate all batches together, each its own samples."""
+    """So many threads collate all batches together, each its own samples on a core of its own.
+
+    Left to itself, Linux may have both on one core for 100 ms and more.
+    """
     barrier = threading.Barrier(count)
+    cores = iter(sorted(os.sched_getaffinity(0)))
 
     def work() -> None:
+        os.sched_setaffinity(0, {next(cores)})
         torch.set_num_threads(1)
         samples = [Samples(side)[i] for i in range(BATCH)]
         barrier.wait()
