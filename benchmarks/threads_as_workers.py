@@ -33,10 +33,7 @@ import tensorlift
 
 BATCH = 64
 BATCHES = 100
-CALLS = {
-    8: 40_000,
-    32: 8_000,
-}  # by the side of the images: so many that a thread's start is nothing
+CALLS = {8: 40_000, 32: 8_000}  # by the side of the images: a thread's start is nothing then
 
 Way = Callable[[], Any]
 
@@ -108,15 +105,10 @@ def loaders_of(data: Samples) -> dict[str, Callable[[], Iterable[Any]]]:
 
 
 def on_threads(count: int, side: int) -> None:
-    """So many threads collate all batches together, each its own samples on a core of its own.
-
-    Left to itself, Linux may have both on one core for 100 ms and more.
-    """
+    """So many threads collate all batches together, each its own samples."""
     barrier = threading.Barrier(count)
-    cores = iter(sorted(os.sched_getaffinity(0)))
 
     def work() -> None:
-        os.sched_setaffinity(0, {next(cores)})
         torch.set_num_threads(1)
         samples = [Samples(side)[i] for i in range(BATCH)]
         barrier.wait()
