@@ -23,14 +23,14 @@ int helpful_threads(std::optional<int> threads, std::size_t nbytes, std::size_t 
   return std::min(threads ? *threads : default_threads(), helpful);
 }
 
-// Calls copy(from, to) for all of [begin, end), a piece at a time.
-template <typename Copy>
-void run_in_pieces(const char* begin, const char* end, std::optional<int> threads,
-                   std::size_t bytes_per_thread, Copy copy) {
+// Calls copy(from, to) for all of [begin, end), a piece at a time: addresses, or bytes of work.
+template <typename Position, typename Copy>
+void run_in_pieces(Position begin, Position end, std::optional<int> threads,
+                   std::size_t bytes_per_thread, const Copy& copy) {
   const auto total = static_cast<std::size_t>(end - begin);
   const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
   auto copy_piece = [begin, end, &copy](std::int64_t piece) noexcept {
-    const char* from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
+    const Position from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
     copy(from, from + std::min(kPieceBytes, static_cast<std::size_t>(end - from)));
   };
   run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceFunction(copy_piece));
@@ -60,13 +60,8 @@ void GatherJobs::clear() {
 
 void GatherJobs::run_part(std::size_t begin, std::size_t end, std::ptrdiff_t shift,
                           std::optional<int> threads, std::size_t bytes_per_thread) const {
-  const std::size_t total = end - begin;
-  const auto pieces = static_cast<std::int64_t>((total + kPieceBytes - 1) / kPieceBytes);
-  auto copy_piece = [this, begin, end, shift](std::int64_t piece) noexcept {
-    const std::size_t from = begin + static_cast<std::size_t>(piece) * kPieceBytes;
-    copy_bytes(from, std::min(from + kPieceBytes, end), shift);
-  };
-  run_pieces(pieces, helpful_threads(threads, total, bytes_per_thread), PieceFunction(copy_piece));
+  run_in_pieces(begin, end, threads, bytes_per_thread,
+                [&](std::size_t from, std::size_t to) { copy_bytes(from, to, shift); });
 }
 
 void GatherJobs::run_rows(std::int64_t begin, std::int64_t end, std::int64_t rows,

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from typing_extensions import Unpack
 
 built_for_torch: str
 alone_from_bytes: int
@@ -22,17 +23,18 @@ _Entry: TypeAlias = tuple[
 
 # With how it is sent, and where it is cast.
 _SentEntry: TypeAlias = tuple[
-    Literal["shared", "copied", "rejected"],
-    str,
-    tuple[int, ...] | None,
-    np.dtype[Any] | torch.dtype | None,
-    torch.dtype | None,
-    int,
-    str | None,
+    Unpack[_Entry],
     Literal["packed", "pinned", "plain"] | None,
     Literal["host", "device"] | None,
 ]
 _Transfer: TypeAlias = tuple[torch.device, int, int, int, int]
+_Explained: TypeAlias = tuple[
+    list[_Entry] | list[_SentEntry],
+    tuple[int, ...] | None,
+    torch.dtype | None,
+    str | None,
+    _Transfer | None,
+]
 
 def from_numpy(
     arrays: object,
@@ -184,14 +186,7 @@ def explain_pack(
     dtype: object,
     device: object,
     non_blocking: object,
-) -> tuple[
-    list[_Entry] | list[_SentEntry],
-    tuple[int, ...] | None,
-    torch.dtype | None,
-    str | None,
-    _Transfer | None,
-    tuple[tuple[int, ...], ...] | None,
-]: ...
+) -> tuple[Unpack[_Explained], tuple[tuple[int, ...], ...] | None]: ...
 def explain_batch(
     arrays: object,
     operation: str,
@@ -212,13 +207,7 @@ def explain_batch(
     memory_format: object,
     device: object,
     non_blocking: object,
-) -> tuple[
-    list[_Entry] | list[_SentEntry],
-    tuple[int, ...] | None,
-    torch.dtype | None,
-    str | None,
-    _Transfer | None,
-]: ...
+) -> _Explained: ...
 def empty_cache() -> None: ...
 def cached_bytes() -> int: ...
 def empty_pinned(shape: object, dtype: object) -> npt.NDArray[Any]: ...

@@ -1,4 +1,4 @@
-"""A lock each of csrc/README.md's table: a test that fails where it is taken out.
+"""Locks of csrc/README.md's table, which says which of them were taken out to see a test fail.
 
 Chance does not find most of these windows. So one thread stands in the middle of a change, inside
 of Python's own lock of the list or dict, while another one makes the call: it has to wait.
